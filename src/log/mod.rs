@@ -1,0 +1,235 @@
+//! The log: partitioned, append-only topics and an atomic commit over them (DESIGN §2, §3.3).
+//!
+//! Two real ones stand behind one small interface: Kafka and the embedded log. The worker talks to [`Log`] alone and
+//! knows nothing else of either. A third one, simulated, lives in the tests.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use crate::domain::effect::InputTopic;
+use crate::domain::time::Timestamp;
+
+/// Number of input topics.
+pub const INPUTS: usize = 3;
+
+/// Every topic of Lastseen; real names come from the configuration.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Topic {
+    /// Raw events in.
+    Input(InputTopic),
+    /// Status changes out.
+    Status,
+    /// Alarm events out.
+    Alarms,
+    /// Connection log entries out.
+    ConnectionLog,
+    /// Outcomes of commands, policies, nodes, blind spells, gaps.
+    Audit,
+    /// Rows of device state, compacted.
+    State,
+    /// What each transaction consumed and produced.
+    Journal,
+    /// Rejected input, byte for byte.
+    DeadLetter,
+}
+
+/// A header of a record: name and value.
+pub type Header = (String, Vec<u8>);
+
+/// Where one record of an [`Inbox`] stands; its bytes are ranges of the inbox's arena.
+#[derive(Clone, Debug)]
+pub struct Slot {
+    /// The input topic.
+    pub topic: InputTopic,
+    /// The partition.
+    pub partition: u32,
+    /// The offset.
+    pub offset: u64,
+    /// When the log took it.
+    pub append_time: Timestamp,
+    /// The key; `None` for a null key.
+    pub key: Option<Range<usize>>,
+    /// The payload; `None` for a null payload.
+    pub value: Option<Range<usize>>,
+    /// Its headers; most records have none or only a content type.
+    pub headers: Option<Box<[Header]>>,
+}
+
+/// Records as they were read, in the order in which the log gave them: per topic and partition by offset. One arena
+/// for all bytes, so that a record costs no allocation.
+#[derive(Default, Debug)]
+pub struct Inbox {
+    /// All keys and payloads.
+    pub arena: Vec<u8>,
+    /// The records.
+    pub slots: Vec<Slot>,
+}
+
+/// What happened to the partitions of this member.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Change {
+    /// These partitions are ours now (co-partitioned: of every input topic). Nothing is read of one before
+    /// [`Log::start`].
+    Assigned(Vec<u32>),
+    /// These are about to go: commit what is in hand, then call [`Log::release`].
+    Revoked(Vec<u32>),
+    /// These are gone already: discard, commit nothing, then call [`Log::release`].
+    Lost(Vec<u32>),
+}
+
+/// The next offset to read of each input topic, in the order of [`InputTopic::ALL`].
+pub type Positions = [u64; INPUTS];
+
+/// What the group's coordinator knows of a partition.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Committed {
+    /// The partition.
+    pub partition: u32,
+    /// Per input topic: offset and metadata; `None` where nothing is committed.
+    pub offsets: [Option<(u64, String)>; INPUTS],
+}
+
+/// Low (first available offset) and high watermark (next offset to be written, read_uncommitted).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Bounds {
+    /// The first offset that is still there.
+    pub low: u64,
+    /// One past the last offset.
+    pub high: u64,
+}
+
+/// A record to be written.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct OutRecord {
+    /// The topic.
+    pub topic: Topic,
+    /// The partition.
+    pub partition: u32,
+    /// The timestamp, never "now".
+    pub timestamp: Timestamp,
+    /// The key.
+    pub key: Option<Vec<u8>>,
+    /// The payload; `None` is a tombstone.
+    pub value: Option<Vec<u8>>,
+    /// Headers.
+    pub headers: Vec<Header>,
+}
+
+/// What a step wants to make true, all of it or nothing.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Transaction {
+    /// Outputs and journal entries.
+    pub records: Vec<OutRecord>,
+    /// For each touched partition all input offsets, with the metadata that names epoch, sequence and head hash.
+    /// Never empty (engine pitfall 2: a transaction without offsets is not fenced).
+    pub offsets: Vec<(u32, Positions, String)>,
+}
+
+/// How a commit ended.
+#[derive(Debug)]
+pub enum CommitOutcome {
+    /// It is committed.
+    Committed,
+    /// It is not, and never will be; the partitions are still ours: discard, rewind, continue.
+    Aborted(LogError),
+    /// Nobody knows yet: ask [`Log::committed`] whose metadata tells (the log has made itself ready to go on).
+    Unknown(LogError),
+    /// This member is fenced or no longer in the group: discard everything; assignments will come anew.
+    Lost(LogError),
+}
+
+/// A record as [`Log::scan`] shows it.
+#[derive(Clone, Copy, Debug)]
+pub struct Scanned<'a> {
+    /// The offset.
+    pub offset: u64,
+    /// The record's timestamp: append time on topics of LogAppendTime.
+    pub timestamp: Timestamp,
+    /// The key.
+    pub key: Option<&'a [u8]>,
+    /// The payload.
+    pub value: Option<&'a [u8]>,
+    /// Headers.
+    pub headers: &'a [Header],
+}
+
+/// Whether to go on with a scan.
+pub type ScanControl = std::ops::ControlFlow<()>;
+
+/// The log as one worker sees it: one member of the group, one transactional producer, one thread.
+///
+/// Every call is bounded in time. [`LogError`] says what to do in its class, see [`LogError::retriable`].
+pub trait Log {
+    /// Waits up to `wait` for records of the started partitions or for changes of the assignment. Appends records to
+    /// `inbox`; stops early at about `limit` records. After a `Revoked` or `Lost` nothing of those partitions is
+    /// delivered any more.
+    fn poll(&mut self, wait: Duration, limit: usize, inbox: &mut Inbox) -> Result<Vec<Change>, LogError>;
+
+    /// Begins (or, after an abort, begins again) to read all inputs of an assigned partition at `from`. Records that
+    /// were fetched before but not delivered are dropped.
+    fn start(&mut self, partition: u32, from: Positions) -> Result<(), LogError>;
+
+    /// Stops reading a partition for a while (back-pressure); [`Log::resume`] goes on where it stopped.
+    fn pause(&mut self, partition: u32) -> Result<(), LogError>;
+
+    /// Goes on after [`Log::pause`].
+    fn resume(&mut self, partition: u32) -> Result<(), LogError>;
+
+    /// Ends a revocation or loss that [`Log::poll`] reported.
+    fn release(&mut self, partitions: &[u32]) -> Result<(), LogError>;
+
+    /// The offset up to which each input of a started partition has been read: one past the last delivered record,
+    /// or beyond it where the log knows that only markers and aborted records lie between.
+    fn positions(&mut self, partition: u32) -> Positions;
+
+    /// The high watermarks (read_uncommitted) of all inputs of these partitions, by one batched request that is sent
+    /// after this call began.
+    fn ends(&mut self, partitions: &[u32]) -> Result<Vec<(u32, Positions)>, LogError>;
+
+    /// The group's offsets of these partitions; waits until no transaction is pending on them (require_stable).
+    fn committed(&mut self, partitions: &[u32]) -> Result<Vec<Committed>, LogError>;
+
+    /// Low and high watermark of one partition of any topic.
+    fn bounds(&mut self, topic: Topic, partition: u32) -> Result<Bounds, LogError>;
+
+    /// Reads committed records of one partition of any topic, offsets `[from, to)`, in order, until the end of the
+    /// range or until `each` breaks. Offsets have holes. Waits for records of open transactions in the range; fails
+    /// with [`LogError::retriable`] when they do not come within the configured time.
+    fn scan(
+        &mut self,
+        topic: Topic,
+        partition: u32,
+        range: Range<u64>,
+        each: &mut dyn FnMut(Scanned<'_>) -> ScanControl,
+    ) -> Result<(), LogError>;
+
+    /// Makes a transaction true, all of it or nothing.
+    fn commit(&mut self, transaction: &Transaction) -> CommitOutcome;
+
+    /// Leaves the group and closes; what is not committed is gone.
+    fn close(&mut self) -> Result<(), LogError>;
+}
+
+/// What went wrong with the log.
+#[derive(Debug, thiserror::Error)]
+#[error("{action}: {message}")]
+pub struct LogError {
+    /// What was being done, in plain words.
+    pub action: String,
+    /// What the log said, and what to do about it where that is known.
+    pub message: String,
+    /// Whether the same call may go through later.
+    pub retriable: bool,
+}
+
+impl LogError {
+    /// An error that the same call may not meet again.
+    pub fn retriable(action: impl Into<String>, message: impl Into<String>) -> LogError {
+        LogError { action: action.into(), message: message.into(), retriable: true }
+    }
+
+    /// An error that stays.
+    pub fn fatal(action: impl Into<String>, message: impl Into<String>) -> LogError {
+        LogError { action: action.into(), message: message.into(), retriable: false }
+    }
+}
