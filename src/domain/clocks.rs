@@ -124,6 +124,11 @@ impl Clocks {
 
     /// Folds an activity that can only move clocks, and says so; leaves everything as it is if it might do more.
     pub fn absorb(&mut self, quiet: Quiet, activity: &Activity<'_>, at: Timestamp, policy: &Policy) -> bool {
+        // Out of order, an event may be the device's earliest: that is a fact beyond the clocks.
+        let latest = self.last_activity.max(self.last_message).max(self.last_poll);
+        if !latest.happened() || at < latest {
+            return false;
+        }
         let moves = moves(activity, policy);
         if moves.message && !quiet.has(Quiet::MESSAGE) || moves.poll && !quiet.has(Quiet::POLL) {
             return false;

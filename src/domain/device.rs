@@ -124,7 +124,7 @@ impl Device {
 
     /// Folds one event, observed at `at` (clamped if it had to be).
     pub fn apply(&mut self, body: &Body<'_>, at: Timestamp, context: &Context<'_>, out: &mut Vec<Effect>) -> Outcome {
-        if at <= self.deleted_at {
+        if at <= self.deleted_at && context.now < self.deleted_at + context.policy.tombstone_retention {
             return Outcome::Ignored(Ignored::Deleted);
         }
         if self.earliest == Timestamp::MAX {

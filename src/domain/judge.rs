@@ -145,6 +145,9 @@ impl Device {
 
     /// Which clocks may move without any consequence as long as no other fact does.
     pub fn quiet(&self) -> Quiet {
+        if self.deleted_at.happened() {
+            return Quiet::default();
+        }
         let mut quiet = 0;
         // While its life begins, being heard from at all can change the one word for people.
         let settled = self.lifecycle.as_ref().is_none_or(|fact| {
