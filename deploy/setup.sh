@@ -127,27 +127,34 @@ package() { # manager, need
     apk:openssl) echo openssl-dev ;;
     apk:zlib) echo zlib-dev ;;
     apk:java) echo openjdk21-jdk ;;
-    brew:compiler) echo "(xcode-select --install)" ;;
+    brew:compiler) ;; # comes with Apple's command line tools
     brew:clang) echo llvm ;;
     brew:pkg-config) echo pkgconf ;;
     brew:openssl) echo openssl@3 ;;
     brew:zlib) echo zlib ;;
     brew:java) echo openjdk@21 ;;
     *:maven) echo maven ;;
-    apt:rust | dnf:rust | brew:rust | pacman:rust | apk:rust) echo rustup ;;
+    apt:rust) if [ -n "$(apt_candidate rustup)" ]; then echo rustup; fi ;;
+    dnf:rust | brew:rust | pacman:rust | apk:rust) echo rustup ;;
     *:timeout) echo coreutils ;;
   esac
 }
 
+# the version of package $1 that apt would install; nothing where it only knows the name
+apt_candidate() {
+  LC_ALL=C apt-cache policy "$1" 2>/dev/null | sed -n 's/^ *Candidate: \([0-9].*\)/\1/p'
+}
+
 # default-jdk-headless where it is new enough, else the newest of the versions that this release has
 apt_jdk() {
-  local name
-  if apt-cache show default-jdk-headless 2>/dev/null | grep -qE '^Version: .*1\.(1[7-9]|[2-9][0-9])'; then
+  local name major
+  major=$(apt_candidate default-jdk-headless | sed -n 's/^[0-9]*:1\.\([0-9]*\).*/\1/p')
+  if [ "${major:-0}" -ge 17 ]; then
     echo default-jdk-headless
     return
   fi
   for name in openjdk-25-jdk-headless openjdk-21-jdk-headless openjdk-17-jdk-headless; do
-    if apt-cache show "$name" >/dev/null 2>&1; then
+    if [ -n "$(apt_candidate "$name")" ]; then
       echo "$name"
       return
     fi
@@ -204,7 +211,8 @@ packages_for() { # manager, needs…
   local manager=$1 out=""
   shift
   for need in "$@"; do out="$out $(package "$manager" "$need")"; done
-  printf '%s\n' "${out# }"
+  # shellcheck disable=SC2086
+  echo $out
 }
 
 rust_by_hand() {
@@ -216,7 +224,7 @@ END
 }
 
 advise() {
-  local name
+  local name names
   if [ "$manager" = none ]; then
     say "get them, by the name that your system has for each:"
     for name in dnf pacman apk brew; do
@@ -225,8 +233,12 @@ advise() {
     done
   else
     # shellcheck disable=SC2086
-    say "get them:  $(command_for "$manager") $(packages_for "$manager" $missing)"
+    names=$(packages_for "$manager" $missing)
+    if [ -n "$names" ]; then say "get them:  $(command_for "$manager") $names"; fi
   fi
+  case "$manager $missing " in
+    "brew "*" compiler "*) say "and the compiler with:  xcode-select --install" ;;
+  esac
   case " $missing " in *" rust "*) rust_by_hand ;; esac
 }
 
@@ -275,7 +287,7 @@ rust_failed() { # log, what
 }
 
 install_rust() {
-  if ! has rustup && apt-cache show rustup >/dev/null 2>&1; then apt_install rustup ca-certificates; fi
+  if ! has rustup && [ -n "$(apt_candidate rustup)" ]; then apt_install rustup ca-certificates; fi
   if has rustup; then
     say "installing the stable Rust toolchain by rustup"
     rustup toolchain install stable --profile minimal --component clippy --component rustfmt >"$log" 2>&1 ||
