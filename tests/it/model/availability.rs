@@ -78,7 +78,13 @@ impl Device {
     }
 
     /// False: ignored.
-    pub fn set_interval(&mut self, minutes: Option<i64>, source: Source, only_if_absent: bool, at: i64) -> bool {
+    pub fn set_interval(
+        &mut self,
+        minutes: Option<i64>,
+        source: Source,
+        only_if_absent: bool,
+        at: i64,
+    ) -> bool {
         let a = &mut self.availability;
         // §2: "observed before the one that set the same fact is ignored (equal: the later arrival wins)". Interval
         // and maintenance set the same fact, R.
@@ -109,7 +115,9 @@ impl Device {
         a.set_at = Some(at);
         let size = interval.abs();
         a.setting = match (a.setting, on) {
-            (None | Some(Setting::MaintenanceOfPolicy(_)), true) => Some(Setting::MaintenanceOfPolicy(clamp(-size))),
+            (None | Some(Setting::MaintenanceOfPolicy(_)), true) => {
+                Some(Setting::MaintenanceOfPolicy(clamp(-size)))
+            }
             (None | Some(Setting::MaintenanceOfPolicy(_)), false) => None,
             (_, true) => Some(Setting::Minutes(clamp(-size))),
             (_, false) => Some(Setting::Minutes(clamp(size))),

@@ -61,7 +61,8 @@ pub fn initiator(said: Option<Initiator>, mqtt: Option<i64>, close: Option<i64>)
         Initiator::TakenOver
     } else if matches!(mqtt, Some(0x00 | 0x04)) || close == Some(91) {
         Initiator::Client
-    } else if matches!(mqtt, Some(0x87 | 0x89 | 0x8B | 0x98 | 0x9C..=0xA2)) || matches!(close, Some(92..=94)) {
+    } else if matches!(mqtt, Some(0x87 | 0x89 | 0x8B | 0x98 | 0x9C..=0xA2)) || matches!(close, Some(92..=94))
+    {
         Initiator::Server
     } else {
         Initiator::Network
@@ -116,7 +117,14 @@ impl Device {
                 let connect = Connect { session, node, can_receive: can_receive.unwrap_or(true), at };
                 self.connected(*channel, &connect, world);
             }
-            Body::Disconnected { channel, session, node_id, initiator: said, mqtt_reason_code, close_code } => {
+            Body::Disconnected {
+                channel,
+                session,
+                node_id,
+                initiator: said,
+                mqtt_reason_code,
+                close_code,
+            } => {
                 let disconnect = Disconnect {
                     session,
                     node: node_id.as_deref(),
@@ -288,7 +296,9 @@ impl Device {
                 let connect = Connect { session, node: None, can_receive: true, at };
                 let linger = world.policy.long_poll_linger;
                 let sessions = self.channel(Channel::LongPoll);
-                let logs = sessions.poll(&connect, false, linger, world.last_sight, &world.nodes).unwrap_or_default();
+                let logs = sessions
+                    .poll(&connect, false, linger, world.last_sight, &world.nodes)
+                    .unwrap_or_default();
                 self.inferred(logs);
             }
             _ => {}
@@ -360,7 +370,12 @@ impl Device {
     /// §2: "`delete` clears an open alarm, writes a last StatusChange back to the starting values".
     pub fn delete(&mut self, at: i64, world: &World) -> Vec<Value> {
         if let Some(alarm) = self.availability.alarm.take() {
-            self.step.alarms.push(AlarmEvent { alarm, action: "CLEARED", reason: Some("MONITORING_STOPPED"), at });
+            self.step.alarms.push(AlarmEvent {
+                alarm,
+                action: "CLEARED",
+                reason: Some("MONITORING_STOPPED"),
+                at,
+            });
         }
         self.write(START, at, world)
     }
@@ -383,7 +398,9 @@ impl Device {
             }
         }
         if (old.overall, old.label) != (new.overall, new.label) {
-            changes.push(json!({"facet": "overall", "from": old.overall, "to": new.overall, "label": new.label}));
+            changes.push(
+                json!({"facet": "overall", "from": old.overall, "to": new.overall, "label": new.label}),
+            );
         }
         if !changes.is_empty() {
             let mut status = self.output("status", at, world);

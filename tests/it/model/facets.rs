@@ -27,7 +27,8 @@ pub const START: Facets = Facets {
 };
 
 /// §5.3.
-pub const CONNECTION_CHANNELS: [Channel; 4] = [Channel::Mqtt, Channel::Websocket, Channel::Lwm2m, Channel::Http];
+pub const CONNECTION_CHANNELS: [Channel; 4] =
+    [Channel::Mqtt, Channel::Websocket, Channel::Lwm2m, Channel::Http];
 /// §5.2: "A vpn session is not a push connection."
 const PUSH_CHANNELS: [Channel; 3] = [Channel::Mqtt, Channel::Websocket, Channel::LongPoll];
 
@@ -138,9 +139,10 @@ impl Device {
     }
 
     fn push_session(&self) -> bool {
-        self.channels.values().filter(|c| PUSH_CHANNELS.contains(&c.channel)).any(|c| {
-            c.current.is_some_and(|i| c.all[i].can_receive)
-        })
+        self.channels
+            .values()
+            .filter(|c| PUSH_CHANNELS.contains(&c.channel))
+            .any(|c| c.current.is_some_and(|i| c.all[i].can_receive))
     }
 
     /// §5.2.
@@ -158,7 +160,8 @@ impl Device {
         let mine = || self.channels.values().filter(|c| channels.contains(&c.channel));
         if mine().any(|c| c.current.is_some()) {
             "CONNECTED"
-        } else if mine().any(|c| c.recorded().is_some()) {
+        } else if mine().any(|c| c.recorded().is_some() || c.newest.is_some()) {
+            // A session is known and none is open: also where, evidence of several kinds being mixed, no end counts.
             "DISCONNECTED"
         } else {
             "UNKNOWN"
@@ -179,16 +182,15 @@ impl Device {
         // Rule 4, which rule 3 asks for as well.
         let rule_4 = if tunnel || heard || f.connection == "CONNECTED" || f.push == "ONLINE" {
             None
-        } else if plain && maintenance {
-            Some("UNKNOWN")
-        } else if plain && f.connection == "UNKNOWN" && f.availability != "UNAVAILABLE" {
+        } else if plain && (maintenance || (f.connection == "UNKNOWN" && f.availability != "UNAVAILABLE")) {
             Some("UNKNOWN")
         } else {
             Some("OFFLINE")
         };
         let ever = self.last_heard.is_some();
         let stage = self.lifecycle.map(|(stage, _)| stage);
-        let under_way = self.lifecycle.and_then(|(_, progress)| progress).is_some_and(|p| (0..=99).contains(&p));
+        let under_way =
+            self.lifecycle.and_then(|(_, progress)| progress).is_some_and(|p| (0..=99).contains(&p));
         // 1.
         if stage == Some(Stage::Deactivated) || (stage == Some(Stage::Preregistered) && !ever) {
             return ("INACTIVE", "Inactive");

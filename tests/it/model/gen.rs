@@ -1,202 +1,12 @@
 //! Random histories: few devices, few nodes, a coarse grid of times, so that ties and exact deadlines happen often.
 
 use super::input::*;
+pub use super::knobs::Knobs;
 use super::policy::{AlarmRule, IntervalRule, Policy};
 use super::time::{MINUTE, SECOND, START};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
-
-/// What a history is made of: how often each kind of input comes (weights), and how wild it is.
-#[derive(Clone, Debug)]
-pub struct Knobs {
-    pub length: usize,
-    pub devices: u8,
-    pub nodes: u8,
-    /// By these channels only.
-    pub channels: Vec<Channel>,
-    pub connected: u32,
-    pub disconnected: u32,
-    pub failed: u32,
-    pub activity: u32,
-    pub interval: u32,
-    pub maintenance: u32,
-    pub register: u32,
-    pub lifecycle: u32,
-    pub update: u32,
-    pub poll_settings: u32,
-    pub alarm_command: u32,
-    pub delete: u32,
-    pub node: u32,
-    pub policy: u32,
-    pub tick: u32,
-    pub sight: u32,
-    /// An earlier event once more, word by word.
-    pub duplicate: u32,
-    /// In 16ths: how often an event is observed before events that arrived already.
-    pub late: u8,
-    /// In 16ths: how often a session has no id.
-    pub without_id: u8,
-    /// How many session ids a channel of a device has.
-    pub ids: u8,
-    /// Which evidence sessions carry besides (in 16ths): sequence, startedAt.
-    pub sequence: u8,
-    pub started_at: u8,
-    /// Events that are observed ahead of the clock, beyond `max_future` too (with `--clock ticks`, or after a tick).
-    pub future: bool,
-    /// What the specification leaves most open (see the list in the author's report): negative policy intervals, polls
-    /// from before a sight, activity that carries evidence but no id.
-    pub exotic: bool,
-    /// Begin with a tick, as `--clock ticks` needs it.
-    pub tick_first: bool,
-}
-
-impl Knobs {
-    pub fn nothing() -> Self {
-        Knobs {
-            length: 30,
-            devices: 2,
-            nodes: 2,
-            channels: vec![Channel::Mqtt],
-            connected: 0,
-            disconnected: 0,
-            failed: 0,
-            activity: 0,
-            interval: 0,
-            maintenance: 0,
-            register: 0,
-            lifecycle: 0,
-            update: 0,
-            poll_settings: 0,
-            alarm_command: 0,
-            delete: 0,
-            node: 0,
-            policy: 0,
-            tick: 2,
-            sight: 0,
-            duplicate: 1,
-            late: 4,
-            without_id: 0,
-            ids: 4,
-            sequence: 0,
-            started_at: 0,
-            future: false,
-            exotic: false,
-            tick_first: false,
-        }
-    }
-
-    /// Connects and disconnects on two channels, without nodes.
-    pub fn sessions() -> Self {
-        Knobs {
-            channels: vec![Channel::Mqtt, Channel::Vpn],
-            connected: 8,
-            disconnected: 6,
-            failed: 1,
-            activity: 3,
-            without_id: 2,
-            ..Self::nothing()
-        }
-    }
-
-    /// More sessions than are remembered.
-    pub fn many_sessions() -> Self {
-        Knobs { ids: 14, length: 60, devices: 1, channels: vec![Channel::Mqtt], ..Self::sessions() }
-    }
-
-    /// Sessions whose evidence is of several kinds.
-    pub fn evidence() -> Self {
-        Knobs { sequence: 8, started_at: 8, without_id: 1, ..Self::sessions() }
-    }
-
-    pub fn nodes() -> Self {
-        Knobs { node: 8, tick: 4, policy: 1, channels: vec![Channel::Mqtt, Channel::Http], ..Self::sessions() }
-    }
-
-    pub fn long_poll() -> Self {
-        Knobs {
-            channels: vec![Channel::LongPoll],
-            connected: 10,
-            disconnected: 2,
-            activity: 3,
-            node: 1,
-            tick: 4,
-            policy: 1,
-            without_id: 5,
-            ids: 2,
-            devices: 1,
-            ..Self::nothing()
-        }
-    }
-
-    pub fn availability() -> Self {
-        Knobs {
-            activity: 8,
-            interval: 4,
-            maintenance: 3,
-            register: 1,
-            alarm_command: 2,
-            policy: 2,
-            tick: 6,
-            sight: 1,
-            delete: 1,
-            channels: vec![Channel::Other],
-            ..Self::nothing()
-        }
-    }
-
-    /// The one word for people, and what it looks at.
-    pub fn overall() -> Self {
-        Knobs {
-            channels: vec![Channel::Mqtt, Channel::Vpn],
-            connected: 3,
-            disconnected: 3,
-            activity: 6,
-            interval: 2,
-            maintenance: 2,
-            lifecycle: 3,
-            update: 2,
-            poll_settings: 2,
-            tick: 5,
-            delete: 1,
-            ..Self::nothing()
-        }
-    }
-
-    pub fn everything() -> Self {
-        Knobs {
-            length: 60,
-            devices: 3,
-            channels: Channel::ALL.to_vec(),
-            connected: 8,
-            disconnected: 6,
-            failed: 1,
-            activity: 10,
-            interval: 3,
-            maintenance: 2,
-            register: 1,
-            lifecycle: 2,
-            update: 1,
-            poll_settings: 1,
-            alarm_command: 1,
-            delete: 1,
-            node: 3,
-            policy: 1,
-            tick: 5,
-            sight: 1,
-            duplicate: 2,
-            without_id: 3,
-            sequence: 2,
-            started_at: 2,
-            ..Self::nothing()
-        }
-    }
-
-    /// The same, for `fold --clock ticks`.
-    pub fn with_ticks(self) -> Self {
-        Knobs { tick_first: true, tick: self.tick.max(1) * 3, ..self }
-    }
-}
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum What {
@@ -256,8 +66,11 @@ fn drafts(knobs: &Knobs) -> impl Strategy<Value = Vec<Draft>> + use<> {
         (knobs.sight, What::Sight),
         (knobs.duplicate, What::Duplicate),
     ];
-    let kinds: Vec<(u32, Just<What>)> =
-        kinds.into_iter().filter(|(weight, _)| *weight > 0).map(|(weight, what)| (weight, Just(what))).collect();
+    let kinds: Vec<(u32, Just<What>)> = kinds
+        .into_iter()
+        .filter(|(weight, _)| *weight > 0)
+        .map(|(weight, what)| (weight, Just(what)))
+        .collect();
     let what = proptest::strategy::Union::new_weighted(kinds);
     let beside = prop_oneof![12 => Just(0i64), 1 => Just(-1i64), 1 => Just(1i64)];
     let pause = prop_oneof![6 => 0u8..3, 2 => 3u8..8, 1 => 8u8..14];
@@ -268,6 +81,11 @@ fn drafts(knobs: &Knobs) -> impl Strategy<Value = Vec<Draft>> + use<> {
         Draft { what, device, pause, beside, late, how_late, a, b, c, d }
     });
     vec(draft, 1..=knobs.length)
+}
+
+/// What `lastseen fold` reads.
+pub fn lines(inputs: &[Input]) -> String {
+    inputs.iter().map(|input| input.to_line() + "\n").collect()
 }
 
 /// Histories.
@@ -283,6 +101,7 @@ fn build(knobs: &Knobs, drafts: &[Draft]) -> Vec<Input> {
     // No clock of the monitor is ahead of this.
     let mut clock = START;
     let mut seen = START - 100 * MINUTE;
+    let mut last: BTreeMap<(u8, Channel), (SessionRef, Option<String>)> = BTreeMap::new();
     if knobs.tick_first {
         inputs.push(Input::Tick(clock));
     }
@@ -315,7 +134,19 @@ fn build(knobs: &Knobs, drafts: &[Draft]) -> Vec<Input> {
         } else if knobs.future && draft.d >= 240 {
             at += 7 * MINUTE;
         }
-        let Some(body) = body(knobs, draft, at) else { continue };
+        let Some(mut body) = body(knobs, draft) else { continue };
+        match &mut body {
+            Body::Connected { channel, session, node_id, .. } => {
+                last.insert((draft.device, *channel), (session.clone(), node_id.clone()));
+            }
+            // Half of the ends are those of the session that was connected last: else nearly all would be stale.
+            Body::Disconnected { channel, session, node_id, .. } if draft.c & 32 == 0 => {
+                if let Some(known) = last.get(&(draft.device, *channel)) {
+                    (*session, *node_id) = known.clone();
+                }
+            }
+            _ => {}
+        }
         if !knobs.exotic && is_poll(&body) {
             at = at.max(seen);
         }
@@ -335,13 +166,15 @@ fn build(knobs: &Knobs, drafts: &[Draft]) -> Vec<Input> {
 fn is_poll(body: &Body) -> bool {
     match body {
         Body::Connected { channel, .. } => *channel == Channel::LongPoll,
-        Body::Activity { channel, kind, .. } => *channel == Some(Channel::LongPoll) || *kind == Kind::StatePoll,
+        Body::Activity { channel, kind, .. } => {
+            *channel == Some(Channel::LongPoll) || *kind == Kind::StatePoll
+        }
         _ => false,
     }
 }
 
 /// A session by its number: the evidence belongs to the session, so that all that names it agrees.
-fn session(knobs: &Knobs, channel: Channel, draft: &Draft, number: u8, at: i64) -> SessionRef {
+fn session(knobs: &Knobs, channel: Channel, draft: &Draft, number: u8) -> SessionRef {
     if draft.b % 16 < knobs.without_id {
         return SessionRef::default();
     }
@@ -350,12 +183,11 @@ fn session(knobs: &Knobs, channel: Channel, draft: &Draft, number: u8, at: i64) 
     let mut session = SessionRef { id: Some(format!("{prefix}{number}")), ..SessionRef::default() };
     if (number.wrapping_mul(7) % 16) < knobs.sequence {
         // Upper and lower case, leading zeros: it is a number.
-        session.sequence = Some(if number % 2 == 0 { format!("0{number:X}") } else { format!("{number:x}") });
+        session.sequence = Some(if number & 1 == 0 { format!("0{number:X}") } else { format!("{number:x}") });
     }
     if (number.wrapping_mul(5).wrapping_add(3) % 16) < knobs.started_at {
         session.started_at = Some(START + i64::from(number / 2) * MINUTE);
     }
-    let _ = at;
     session
 }
 
@@ -363,15 +195,16 @@ fn pick<T: Copy>(list: &[T], by: u8) -> T {
     list[usize::from(by) % list.len()]
 }
 
-fn body(knobs: &Knobs, draft: &Draft, at: i64) -> Option<Body> {
+fn body(knobs: &Knobs, draft: &Draft) -> Option<Body> {
     let Draft { a, b, c, d, .. } = *draft;
     let channel = pick(&knobs.channels, c);
-    let node = |by: u8| if knobs.nodes > 0 && by % 4 != 0 { Some(format!("n{}", by % knobs.nodes)) } else { None };
+    let node =
+        |by: u8| if knobs.nodes > 0 && by & 3 != 0 { Some(format!("n{}", by % knobs.nodes)) } else { None };
     let progress = [None, Some(0), Some(40), Some(99), Some(100)];
     Some(match draft.what {
         What::Connected => Body::Connected {
             channel,
-            session: session(knobs, channel, draft, a, at),
+            session: session(knobs, channel, draft, a),
             node_id: node(d),
             can_receive: pick(&[None, None, None, Some(true), Some(false)], b / 16),
         },
@@ -388,26 +221,38 @@ fn body(knobs: &Knobs, draft: &Draft, at: i64) -> Option<Body> {
                 ],
                 b / 16,
             );
-            let codes = [None, Some(0), Some(4), Some(0x8E), Some(0x87), Some(0x98), Some(0x9D), Some(0x8D), Some(0x80)];
+            let codes = [
+                None,
+                Some(0),
+                Some(4),
+                Some(0x8E),
+                Some(0x87),
+                Some(0x98),
+                Some(0x9D),
+                Some(0x8D),
+                Some(0x80),
+            ];
             let closes = [None, None, Some(288), Some(91), Some(93), Some(160)];
             let mqtt_reason_code = pick(&codes, d / 8);
             let close_code = if mqtt_reason_code.is_none() { pick(&closes, d / 32) } else { None };
             Body::Disconnected {
                 channel,
-                session: session(knobs, channel, draft, a, at),
+                session: session(knobs, channel, draft, a),
                 node_id: node(d),
                 initiator: said,
                 mqtt_reason_code,
                 close_code,
             }
         }
-        What::Failed => Body::ConnectFailed { channel, mqtt_reason_code: pick(&[None, Some(135), Some(134)], b) },
+        What::Failed => {
+            Body::ConnectFailed { channel, mqtt_reason_code: pick(&[None, Some(135), Some(134)], b) }
+        }
         What::Activity => {
             let kind = pick(Kind::ALL, a);
             let channel = if d % 3 == 0 { None } else { Some(channel) };
             // Many name no session at all.
             let session = match (channel, b % 3) {
-                (Some(channel), 0) => session(knobs, channel, draft, a / 16, at),
+                (Some(channel), 0) => session(knobs, channel, draft, a / 16),
                 (Some(_), 1) if knobs.exotic => {
                     SessionRef { sequence: Some(format!("{:x}", a / 16)), ..SessionRef::default() }
                 }
@@ -423,10 +268,20 @@ fn body(knobs: &Knobs, draft: &Draft, at: i64) -> Option<Body> {
             }),
         },
         What::Interval => {
-            let source = pick(&[Source::Operator, Source::Operator, Source::Device, Source::Policy], b);
-            let minutes = [None, Some(1), Some(1), Some(2), Some(2), Some(3), Some(-1), Some(0), Some(40_000)];
+            let source = pick(
+                &[
+                    Source::Operator,
+                    Source::Operator,
+                    Source::Operator,
+                    Source::Device,
+                    Source::Device,
+                    Source::Policy,
+                ],
+                b,
+            );
+            let minutes = [1, 1, 1, 1, 2, 2, 3, 40_000, -1, 0].map(Some);
             Body::RequiredInterval {
-                minutes: if source == Source::Policy { None } else { pick(&minutes, a) },
+                minutes: if source == Source::Policy || a >= 240 { None } else { pick(&minutes, a) },
                 source,
                 only_if_absent: source == Source::Device && c % 2 == 0,
             }
@@ -450,7 +305,10 @@ fn body(knobs: &Knobs, draft: &Draft, at: i64) -> Option<Body> {
         }
         What::Node => Body::Node {
             node_id: format!("n{}", a % knobs.nodes.max(1)),
-            status: pick(&[NodeStatus::Heartbeat, NodeStatus::Heartbeat, NodeStatus::Up, NodeStatus::Down], b),
+            status: pick(
+                &[NodeStatus::Heartbeat, NodeStatus::Heartbeat, NodeStatus::Up, NodeStatus::Down],
+                b,
+            ),
             started_at: pick(&[None, Some(START - MINUTE), Some(START - MINUTE), Some(START)], c),
         },
         What::Policy => Body::Policy(policy(knobs, draft)),
@@ -464,7 +322,9 @@ fn policy(knobs: &Knobs, draft: &Draft) -> Policy {
     policy.grace = pick(&[0, 0, 0, 30 * SECOND], a);
     policy.poll_factor = pick(&[1.5, 1.5, 1.0, 2.25], a / 4);
     policy.poll_slack = pick(&[15 * SECOND, 10 * SECOND, 0, 30 * SECOND], a / 16);
-    policy.max_future = pick(&[300 * SECOND, 300 * SECOND, 0, 60 * SECOND], a / 64);
+    if knobs.future {
+        policy.max_future = pick(&[300 * SECOND, 300 * SECOND, 0, 60 * SECOND], a / 64);
+    }
     policy.node_timeout = pick(&[60 * SECOND, 60 * SECOND, 30 * SECOND, 120 * SECOND], b);
     policy.long_poll_linger = pick(&[120 * SECOND, 120 * SECOND, 30 * SECOND, 60 * SECOND], b / 4);
     policy.infer_sessions = (b / 16) % 4 != 0;

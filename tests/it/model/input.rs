@@ -57,7 +57,12 @@ pub struct SessionRef {
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum Body {
-    Connected { channel: Channel, session: SessionRef, node_id: Option<String>, can_receive: Option<bool> },
+    Connected {
+        channel: Channel,
+        session: SessionRef,
+        node_id: Option<String>,
+        can_receive: Option<bool>,
+    },
     Disconnected {
         channel: Channel,
         session: SessionRef,
@@ -66,18 +71,52 @@ pub enum Body {
         mqtt_reason_code: Option<i64>,
         close_code: Option<i64>,
     },
-    ConnectFailed { channel: Channel, mqtt_reason_code: Option<i64> },
-    Activity { kind: Kind, channel: Option<Channel>, session: SessionRef, via_application: bool },
-    Register { device_type: Option<String>, name: Option<String>, labels: Option<BTreeMap<String, String>> },
-    RequiredInterval { minutes: Option<i64>, source: Source, only_if_absent: bool },
-    Maintenance { on: bool },
-    Lifecycle { stage: Stage, progress: Option<i64> },
-    Update { phase: Phase, progress: Option<i64> },
-    PollSettings { poll_interval_s: Option<i64>, vpn_expected: bool },
+    ConnectFailed {
+        channel: Channel,
+        mqtt_reason_code: Option<i64>,
+    },
+    Activity {
+        kind: Kind,
+        channel: Option<Channel>,
+        session: SessionRef,
+        via_application: bool,
+    },
+    Register {
+        device_type: Option<String>,
+        name: Option<String>,
+        labels: Option<BTreeMap<String, String>>,
+    },
+    RequiredInterval {
+        minutes: Option<i64>,
+        source: Source,
+        only_if_absent: bool,
+    },
+    Maintenance {
+        on: bool,
+    },
+    Lifecycle {
+        stage: Stage,
+        progress: Option<i64>,
+    },
+    Update {
+        phase: Phase,
+        progress: Option<i64>,
+    },
+    PollSettings {
+        poll_interval_s: Option<i64>,
+        vpn_expected: bool,
+    },
     /// Without `alarm_id`: the open alarm of type unavailability.
-    AlarmCommand { alarm_id: Option<String>, action: AlarmAction },
+    AlarmCommand {
+        alarm_id: Option<String>,
+        action: AlarmAction,
+    },
     Delete,
-    Node { node_id: String, status: NodeStatus, started_at: Option<i64> },
+    Node {
+        node_id: String,
+        status: NodeStatus,
+        started_at: Option<i64>,
+    },
     Policy(Policy),
 }
 
@@ -162,7 +201,8 @@ impl ModelEvent {
         let body = Body::parse(value)?;
         let observed_at = read_time(value.get("observedAt").ok_or("no observedAt")?)?;
         let broadcast = matches!(body, Body::Node { .. } | Body::Policy(_));
-        let named = |key: &str| if broadcast { Ok(String::new()) } else { text(key).ok_or(format!("no {key}")) };
+        let named =
+            |key: &str| if broadcast { Ok(String::new()) } else { text(key).ok_or(format!("no {key}")) };
         Ok(ModelEvent { tenant: named("tenant")?, device_id: named("deviceId")?, observed_at, body })
     }
 }
@@ -256,8 +296,20 @@ impl Body {
 
     fn parse(event: &Value) -> Result<Body, String> {
         let names = [
-            "connected", "disconnected", "connectFailed", "activity", "register", "requiredInterval", "maintenance",
-            "lifecycle", "update", "pollSettings", "alarmCommand", "delete", "node", "policy",
+            "connected",
+            "disconnected",
+            "connectFailed",
+            "activity",
+            "register",
+            "requiredInterval",
+            "maintenance",
+            "lifecycle",
+            "update",
+            "pollSettings",
+            "alarmCommand",
+            "delete",
+            "node",
+            "policy",
         ];
         let name = names.iter().find(|name| event.get(**name).is_some()).ok_or("no event")?;
         let body = &event[*name];
@@ -310,7 +362,9 @@ impl Body {
                 only_if_absent: truth("onlyIfAbsent").unwrap_or(false),
             },
             "maintenance" => Body::Maintenance { on: truth("on").ok_or("no on")? },
-            "lifecycle" => Body::Lifecycle { stage: Stage::parse(need("stage")?)?, progress: number("progress") },
+            "lifecycle" => {
+                Body::Lifecycle { stage: Stage::parse(need("stage")?)?, progress: number("progress") }
+            }
             "update" => Body::Update { phase: Phase::parse(need("phase")?)?, progress: number("progress") },
             "pollSettings" => Body::PollSettings {
                 poll_interval_s: number("pollIntervalSeconds"),

@@ -22,7 +22,14 @@ impl Sessions {
     }
 
     /// A poll: a `connected`, or (`logged` false) an activity on the channel, which is logged only if it opens.
-    pub fn poll(&mut self, c: &Connect, is_connect: bool, linger: i64, sight: Option<i64>, nodes: &Nodes) -> Taken {
+    pub fn poll(
+        &mut self,
+        c: &Connect,
+        is_connect: bool,
+        linger: i64,
+        sight: Option<i64>,
+        nodes: &Nodes,
+    ) -> Taken {
         let id = c.session.id.as_deref();
         let current = self.current.filter(|i| id.is_none() || self.all[*i].id.as_deref() == id);
         let closed = self.find_closed(id);
@@ -91,7 +98,11 @@ impl Sessions {
             let late = is_connect && (by_node || before_first);
             self.touch(index, c.at, is_connect);
             let flags = ["late"];
-            return if late { vec![self.log("CONNECTED", c.session.id.clone(), c.at, &flags)] } else { Vec::new() };
+            return if late {
+                vec![self.log("CONNECTED", c.session.id.clone(), c.at, &flags)]
+            } else {
+                Vec::new()
+            };
         }
         let is_last = self.newest == Some(index) && self.current.is_none();
         let last = session.last_poll;
@@ -149,7 +160,13 @@ impl Sessions {
     }
 
     /// A poll of a session that is not known: as on any channel.
-    fn poll_of_unknown(&mut self, c: &Connect, known: Option<usize>, is_connect: bool, nodes: &Nodes) -> Vec<Log> {
+    fn poll_of_unknown(
+        &mut self,
+        c: &Connect,
+        known: Option<usize>,
+        is_connect: bool,
+        nodes: &Nodes,
+    ) -> Vec<Log> {
         if !is_connect && self.is_stale(&Self::evidence(c.session, c.at)) {
             return Vec::new();
         }

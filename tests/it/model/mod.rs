@@ -14,10 +14,12 @@ mod facets;
 #[path = "gen.rs"]
 pub mod generator;
 mod input;
+mod knobs;
 mod laws;
 mod longpoll;
 mod nodes;
 mod policy;
+mod revive;
 mod scenarios;
 mod sessions;
 mod time;
@@ -69,7 +71,8 @@ impl Model {
     }
 
     pub fn with_clock(mode: Clock) -> Self {
-        let world = World { policy: Policy::default(), nodes: Nodes::default(), now: i64::MIN, last_sight: None };
+        let world =
+            World { policy: Policy::default(), nodes: Nodes::default(), now: i64::MIN, last_sight: None };
         Model {
             mode,
             clock: None,
@@ -286,8 +289,10 @@ impl Model {
         }
         // §1: "A device comes into being with the first valid event that names it".
         let world = &self.world;
-        let device =
-            self.devices.entry(key).or_insert_with(|| Device::new(&event.tenant, &event.device_id, at, world));
+        let device = self
+            .devices
+            .entry(key)
+            .or_insert_with(|| Device::new(&event.tenant, &event.device_id, at, world));
         let outputs = device.apply(event, &self.world);
         self.put(outputs);
     }

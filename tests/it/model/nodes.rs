@@ -111,7 +111,12 @@ impl Nodes {
         let node = self.nodes.get_mut(id).expect("known");
         node.state = State::TimedOut;
         let last_sign_before = node.last_sign.expect("it gave a heartbeat");
-        node.time_outs.push(TimeOut { moment, started_at: node.started_at, last_sign_before, standing: true });
+        node.time_outs.push(TimeOut {
+            moment,
+            started_at: node.started_at,
+            last_sign_before,
+            standing: true,
+        });
     }
 
     /// §3: "its node's last known down"; a time-out that was disproved is none.

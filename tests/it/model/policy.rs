@@ -128,7 +128,8 @@ impl Policy {
                 "clearOnMaintenance" => policy.clear_on_maintenance = truth()?,
                 "pollFactor" => policy.poll_factor = value.as_f64().ok_or("pollFactor: no number")?,
                 "requiredIntervals" => {
-                    policy.required_intervals = list()?.iter().map(IntervalRule::parse).collect::<Result<_, _>>()?;
+                    policy.required_intervals =
+                        list()?.iter().map(IntervalRule::parse).collect::<Result<_, _>>()?;
                 }
                 "alarms" => policy.alarms = list()?.iter().map(AlarmRule::parse).collect::<Result<_, _>>()?,
                 unknown => return Err(format!("unknown key: {unknown}")),
@@ -195,7 +196,8 @@ impl IntervalRule {
                 "deviceType" => rule.device_type = text(),
                 "labels" => {
                     let labels = value.as_object().ok_or("labels: no object")?;
-                    let pairs = labels.iter().map(|(k, v)| (k.clone(), v.as_str().unwrap_or_default().into()));
+                    let pairs =
+                        labels.iter().map(|(k, v)| (k.clone(), v.as_str().unwrap_or_default().into()));
                     rule.labels = pairs.collect();
                 }
                 "minutes" => rule.minutes = value.as_i64().ok_or("minutes: no number")?,

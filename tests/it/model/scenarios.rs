@@ -10,7 +10,9 @@ pub fn matches(want: &Value, have: &Value) -> bool {
         (Value::Object(want), Value::Object(have)) => {
             want.iter().all(|(key, value)| have.get(key).is_some_and(|other| matches(value, other)))
         }
-        (Value::Array(want), Value::Array(have)) => want.iter().all(|item| have.iter().any(|o| matches(item, o))),
+        (Value::Array(want), Value::Array(have)) => {
+            want.iter().all(|item| have.iter().any(|o| matches(item, o)))
+        }
         _ => want == have,
     }
 }
@@ -28,8 +30,11 @@ fn without_words(want: &Value) -> Value {
 
 pub fn run(path: &Path) -> Result<(), String> {
     let text = std::fs::read_to_string(path).map_err(|e| e.to_string())?;
-    let lines: Vec<Value> =
-        text.lines().filter(|l| !l.trim().is_empty()).map(|l| serde_json::from_str(l).expect("JSON")).collect();
+    let lines: Vec<Value> = text
+        .lines()
+        .filter(|l| !l.trim().is_empty())
+        .map(|l| serde_json::from_str(l).expect("JSON"))
+        .collect();
     let mut model = Model::new();
     for input in lines.iter().filter_map(|line| line.get("in")) {
         let raw = input.get("raw").and_then(Value::as_str);
@@ -67,11 +72,14 @@ pub fn run(path: &Path) -> Result<(), String> {
 #[test]
 fn all_scenarios_hold_in_the_model() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios");
-    let mut paths: Vec<_> = std::fs::read_dir(folder).expect("tests/scenarios").map(|e| e.expect("file").path()).collect();
+    let mut paths: Vec<_> =
+        std::fs::read_dir(folder).expect("tests/scenarios").map(|e| e.expect("file").path()).collect();
     paths.sort();
     let problems: Vec<String> = paths
         .iter()
-        .filter_map(|path| run(path).err().map(|e| format!("{}: {e}", path.file_name().unwrap().to_string_lossy())))
+        .filter_map(|path| {
+            run(path).err().map(|e| format!("{}: {e}", path.file_name().unwrap().to_string_lossy()))
+        })
         .collect();
     assert!(paths.len() >= 30, "{} scenarios", paths.len());
     assert!(problems.is_empty(), "{}", problems.join("\n"));

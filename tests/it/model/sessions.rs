@@ -72,9 +72,9 @@ pub struct End {
 }
 
 #[derive(Clone, Debug)]
-struct Act {
-    session: SessionRef,
-    observed_at: i64,
+pub struct Act {
+    pub session: SessionRef,
+    pub observed_at: i64,
 }
 
 /// One entry of the connection log (§7); what is `None` in the outer option is not compared.
@@ -117,7 +117,7 @@ pub struct Sessions {
     /// The remembered closed ones, in order of their end's arrival.
     pub closed: Vec<usize>,
     pub ends: Vec<End>,
-    activity: Vec<Act>,
+    pub activity: Vec<Act>,
     failed: Vec<i64>,
     pub last_connect: Option<(SessionRef, i64)>,
     last_disconnect: Option<(SessionRef, i64)>,
@@ -302,19 +302,32 @@ impl Sessions {
         self.newest = Some(index);
         if let (false, Some(down)) = (own, down) {
             self.all[index].timed_out = nodes.is_time_out(c.node.expect("it is down"), down);
-            self.ends.push(End { session: index, at: down, cause: Initiator::Network, code: None, lapse: false });
+            self.ends.push(End {
+                session: index,
+                at: down,
+                cause: Initiator::Network,
+                code: None,
+                lapse: false,
+            });
             self.remember_closed(index, down);
         }
         self.log("CONNECTED", c.session.id.clone(), c.at, &["late"])
     }
 
     /// A connect that is older than the newest session known.
-    fn take_stale(&mut self, c: &Connect, known: Option<usize>, evidence: Evidence, node_went_down: bool) -> Log {
+    fn take_stale(
+        &mut self,
+        c: &Connect,
+        known: Option<usize>,
+        evidence: Evidence,
+        node_went_down: bool,
+    ) -> Log {
         let newest = self.newest.expect("it is older than something");
         // §3: "A connect that is older only than an open inferred session that has no id is the lost one: the session
         // takes its id, evidence, node and time; logged as late"; §12: "gives can_receive_operations too; not if its id
         // is that of a closed session, or its node went down since: then it is stale".
-        let inferred = self.current == Some(newest) && self.all[newest].inferred && self.all[newest].id.is_none();
+        let inferred =
+            self.current == Some(newest) && self.all[newest].inferred && self.all[newest].id.is_none();
         let lost = inferred && known.is_none() && !node_went_down && self.channel != Channel::LongPoll;
         if lost && !self.older_than_any_but(&evidence, newest) {
             let session = &mut self.all[newest];
@@ -457,92 +470,5 @@ impl Sessions {
         let mut log = self.log("CONNECT_FAILED", None, at, &[]);
         log.reason = code;
         Some(vec![log])
-    }
-
-    // ---- disproof (§3) ----
-
-    /// An activity that could prove something: not last_will, not via_application, on a session channel, and
-    /// `infer_sessions` is on.
-    pub fn activity(&mut self, session: &SessionRef, at: i64) -> Vec<Log> {
-        let act = Act { session: session.clone(), observed_at: at };
-        let mut logs = Vec::new();
-        if self.proves(&act) {
-            logs.push(self.infer(&act));
-        }
-        self.activity.push(act);
-        logs
-    }
-
-    /// "… whichever of the two arrives first": after the channel was left without a session. "Of that before a late
-    /// disconnect, the latest"; §12: "Of two proving activities at one time the later arrival counts."
-    pub fn infer_from_before(&mut self) -> Vec<Log> {
-        let proving = self.activity.iter().filter(|act| self.proves(act)).max_by_key(|act| act.observed_at).cloned();
-        proving.map(|act| vec![self.infer(&act)]).unwrap_or_default()
-    }
-
-    /// §12: "With infer_sessions switched on, activity that arrived before proves nothing."
-    pub fn forget_activity(&mut self) {
-        self.activity.clear();
-    }
-
-    fn proves(&self, act: &Act) -> bool {
-        // "observed after the recorded disconnect".
-        if self.current.is_some() || self.recorded().is_none_or(|end| act.observed_at <= end.at) {
-            return false;
-        }
-        if act.session.id.is_none() {
-            return true;
-        }
-        // "that does not name a closed session"; "that names a session older than the newest known proves nothing";
-        // §12: "its observed_at standing for the connect".
-        self.find_closed(act.session.id.as_deref()).is_none()
-            && !self.is_stale(&Self::evidence(&act.session, act.observed_at))
-    }
-
-    fn infer(&mut self, act: &Act) -> Log {
-        let index = self.add();
-        self.all[index].id = act.session.id.clone();
-        self.all[index].evidence = Self::evidence(&act.session, act.observed_at);
-        self.all[index].inferred = true;
-        self.open(index, act.observed_at);
-        self.log("CONNECTED", act.session.id.clone(), act.observed_at, &["inferred"])
-    }
-
-    // ---- nodes (§3) ----
-
-    /// "every session that the node owns and that was connected at or before the down ends with initiator network".
-    pub fn node_down(&mut self, node: &str, down: i64, timed_out: bool) -> Vec<Log> {
-        let owned = self.current.is_some_and(|i| {
-            let session = &self.all[i];
-            session.node.as_deref() == Some(node) && session.evidence.observed_at.is_some_and(|at| at <= down)
-        });
-        if !owned {
-            return Vec::new();
-        }
-        let index = self.end_current(down, Initiator::Network, None, false);
-        self.all[index].timed_out = timed_out;
-        let mut log = self.log("DISCONNECTED_BY_NETWORK", self.all[index].id.clone(), down, &[]);
-        log.duration = self.duration(index, down);
-        vec![log]
-    }
-
-    /// "sessions that it ended, with nothing newer known on their channel, reopen as inferred at the time of that
-    /// event"; §12 says which stay ended. The disproved time-outs do not stand any more when this is called.
-    pub fn node_back(&mut self, node: &str, nodes: &Nodes, at: i64) -> Vec<Log> {
-        let Some(index) = self.newest.filter(|_| self.current.is_none()) else { return Vec::new() };
-        let session = &self.all[index];
-        let ended_by_it = session.timed_out && session.node.as_deref() == Some(node);
-        let connected = session.evidence.observed_at.unwrap_or(i64::MIN);
-        if self.channel == Channel::LongPoll
-            || !ended_by_it
-            || !session.disconnects.is_empty()
-            || nodes.covers(node, connected)
-        {
-            return Vec::new();
-        }
-        self.open(index, at);
-        self.all[index].inferred = true;
-        self.all[index].timed_out = false;
-        vec![self.log("CONNECTED", self.all[index].id.clone(), at, &["inferred"])]
     }
 }
