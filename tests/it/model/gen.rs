@@ -105,6 +105,12 @@ fn build(knobs: &Knobs, drafts: &[Draft]) -> Vec<Input> {
     if knobs.tick_first {
         inputs.push(Input::Tick(clock));
     }
+    for device in (0..knobs.devices).filter(|_| knobs.monitored) {
+        let (tenant, device_id) = name(device);
+        let source = Source::Operator;
+        let body = Body::RequiredInterval { minutes: Some(1), source, only_if_absent: false };
+        inputs.push(Input::Event(ModelEvent { tenant, device_id, observed_at: clock, body }));
+    }
     for draft in drafts {
         let mut at = clock + i64::from(draft.pause) * GRID + draft.beside;
         match draft.what {
@@ -152,15 +158,17 @@ fn build(knobs: &Knobs, drafts: &[Draft]) -> Vec<Input> {
         }
         clock = clock.max(at);
         let broadcast = matches!(body, Body::Node { .. } | Body::Policy(_));
-        let (tenant, device_id) = match (broadcast, draft.device) {
-            (true, _) => (String::new(), String::new()),
-            // `-` sorts before `/`: key order is not the order of (tenant, id).
-            (false, 2) => ("acme-x".into(), "a".into()),
-            (false, n) => ("acme".into(), format!("p{}", n + 1)),
-        };
+        let (tenant, device_id) = if broadcast { Default::default() } else { name(draft.device) };
         inputs.push(Input::Event(ModelEvent { tenant, device_id, observed_at: at, body }));
     }
+    // Every deadline that is still to come shows what was known at the end.
+    inputs.push(Input::Tick(clock + 60 * MINUTE));
     inputs
+}
+
+/// `-` sorts before `/`: key order is not the order of (tenant, id).
+fn name(device: u8) -> (String, String) {
+    if device == 2 { ("acme-x".into(), "a".into()) } else { ("acme".into(), format!("p{}", device + 1)) }
 }
 
 fn is_poll(body: &Body) -> bool {

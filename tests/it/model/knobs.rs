@@ -42,6 +42,8 @@ pub struct Knobs {
     /// What the specification leaves most open (see the list in the author's report): negative policy intervals, polls
     /// from before a sight, activity that carries evidence but no id.
     pub exotic: bool,
+    /// Begin with a required interval of one minute for every device.
+    pub monitored: bool,
     /// Begin with a tick, as `--clock ticks` needs it.
     pub tick_first: bool,
 }
@@ -77,6 +79,7 @@ impl Knobs {
             started_at: 0,
             future: false,
             exotic: false,
+            monitored: false,
             tick_first: false,
         }
     }
@@ -170,6 +173,7 @@ impl Knobs {
             policy: 1,
             tick: 10,
             late: 7,
+            monitored: true,
             channels: vec![Channel::Other],
             ..Self::nothing()
         }
