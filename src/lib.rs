@@ -1,4 +1,6 @@
 //! Lastseen: which of my devices are connected, since when, why not, and can I trust the answer?
 
+pub mod clock;
 pub mod domain;
+pub mod engine;
 pub mod log;
