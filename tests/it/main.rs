@@ -1,3 +1,5 @@
-//! One integration binary.
+//! The one integration test binary.
 
+mod broker;
+mod log;
 mod model;
