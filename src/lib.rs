@@ -1,4 +1,5 @@
 //! Lastseen: which of my devices are connected, since when, why not, and can I trust the answer?
 
 pub mod domain;
+pub mod wire;
 pub mod log;
