@@ -3,4 +3,11 @@
 pub mod clock;
 pub mod domain;
 pub mod engine;
+pub mod fold;
 pub mod log;
+pub mod stats;
+#[cfg(feature = "rocksdb")]
+pub mod store;
+pub mod wire;
+#[cfg(feature = "rocksdb")]
+pub mod worker;
