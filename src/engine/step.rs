@@ -6,7 +6,7 @@ use std::sync::Arc;
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use crate::domain::clocks::Clocks;
-use crate::domain::effect::{InputTopic, Origin, Outcome};
+use crate::domain::effect::{EffectKind, InputTopic, Origin, Outcome};
 use crate::domain::event::{Event, split_key};
 use crate::domain::node::Nodes;
 use crate::domain::time::{Millis, Timestamp};
@@ -316,9 +316,13 @@ impl Partition {
             let identity = Identity { tenant, device_id, birth: told.birth };
             let mut value = Vec::new();
             output::encode(self.settings.format, &identity, &told.effect, &mut value);
-            let id = match told.key.is_empty() {
-                true => format!("{}:{}", self.number, told.effect.sequence).into_bytes(),
-                false => output::id(&identity, told.effect.sequence),
+            let id = match (&told.effect.kind, told.effect.cause.origin) {
+                // There is one for each command: its own place names it.
+                (EffectKind::Audit(_), Origin::Record { topic, partition, offset }) => {
+                    format!("audit:{topic}/{partition}/{offset}").into_bytes()
+                }
+                (EffectKind::Audit(_), _) => format!("audit:{}:{}", self.number, told.effect.sequence).into_bytes(),
+                _ => output::id(&identity, told.effect.sequence),
             };
             records.push(OutRecord {
                 topic: topic_of(&told.effect.kind),
@@ -586,8 +590,7 @@ struct Swept {
     span: Option<proto::Sweep>,
 }
 
-fn topic_of(kind: &crate::domain::effect::EffectKind) -> Topic {
-    use crate::domain::effect::EffectKind;
+fn topic_of(kind: &EffectKind) -> Topic {
     match kind {
         EffectKind::Status(_) => Topic::Status,
         EffectKind::Alarm(_) => Topic::Alarms,

@@ -10,6 +10,8 @@ mod facts;
 pub mod key;
 mod partition;
 mod sessions;
+#[cfg(test)]
+mod tests;
 
 use prost::Message;
 

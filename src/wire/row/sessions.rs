@@ -88,7 +88,7 @@ fn write_session(w: &mut Writer<'_>, session: &Session) {
         });
     }
     w.time(13, session.lapsed_at, NEVER);
-    w.time(18, session.superseded_at, NEVER);
+    w.time(14, session.superseded_at, NEVER);
     let own_end = session.own_end.map(|end| end.at);
     if session.disconnects.as_slice() != own_end.as_slice() {
         w.times(15, &session.disconnects);

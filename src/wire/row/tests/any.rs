@@ -7,11 +7,11 @@ use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 
-use super::super::{PartitionRow, PolicyRow};
+use super::super::{PartitionRow, PendingChange, PendingKind, PolicyRow};
 use crate::domain::channel::{Channel, Disconnect, Evidence, NamedProof, NodeEnd, Session};
 use crate::domain::clocks::{Clocks, LastActivity};
 use crate::domain::device::{Dated, Device, LifecycleFact, Registration};
-use crate::domain::effect::LogSession;
+use crate::domain::effect::{InputTopic, LogSession, Origin};
 use crate::domain::event::{
     ChannelKind, ClientKind, Initiator, IntervalSource, PollSettings, SessionSequence, Stage, Update,
     UpdatePhase,
@@ -360,7 +360,20 @@ pub fn policy_row() -> impl Strategy<Value = PolicyRow> {
 }
 
 pub fn partition_row() -> impl Strategy<Value = PartitionRow> {
-    (time(), time(), any::<(u32, u64, u64)>()).prop_map(|(sight, clock, (sweep_next, sweep_began, floor))| {
-        PartitionRow { sight, clock, sweep_next, sweep_began, floor }
-    })
+    let node = || "[a-z0-9]{1,4}".prop_map(Box::<str>::from);
+    let kind = prop_oneof![
+        (node(), time(), any::<bool>()).prop_map(|(node, at, timed_out)| PendingKind::NodeDown { node, at, timed_out }),
+        (node(), time()).prop_map(|(node, at)| PendingKind::NodeReturned { node, at }),
+        Just(PendingKind::Policy),
+        Just(PendingKind::Sight),
+    ];
+    let origin = prop_oneof![
+        Just(Origin::Clock),
+        (select(InputTopic::ALL), any::<(u32, u64)>())
+            .prop_map(|(topic, (partition, offset))| Origin::Record { topic, partition, offset }),
+    ];
+    let pending = (kind, origin, option::of(node()))
+        .prop_map(|(kind, origin, after)| PendingChange { kind, origin, after });
+    (time(), any::<u64>(), option::of(pending))
+        .prop_map(|(sight, sequence, pending)| PartitionRow { sight, sequence, pending })
 }

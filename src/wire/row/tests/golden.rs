@@ -8,7 +8,7 @@ use super::super::*;
 use super::{facts, row};
 use crate::domain::channel::{Channel, Disconnect, Evidence, NamedProof, NodeEnd, Session};
 use crate::domain::device::{Dated, Device, LifecycleFact};
-use crate::domain::effect::LogSession;
+use crate::domain::effect::{LogSession, Origin};
 use crate::domain::event::{
     ChannelKind, ClientKind, Initiator, IntervalSource, PollSettings, Stage, Update, UpdatePhase,
 };
@@ -255,10 +255,12 @@ fn this_version_writes_these_bytes() {
         let facts = facts(&device);
         check(name, &row(41, &Row::Device(DeviceRow { facts: &facts, clocks: device.clocks, number })));
     }
-    check("tombstone-1", &row(42, &Row::Tombstone(Tombstone { deleted_at: at(5), sequence: 78 })));
+    check("tombstone-1", &row(42, &Row::Tombstone(Tombstone { deleted_at: at(5), sequence: 78, number: 9 })));
     check("nodes-1", &row(43, &Row::Nodes(nodes())));
     check("policy-1", &row(44, &Row::Policy(Box::new(policy()))));
-    let partition = PartitionRow { sight: at(7), clock: at(8), sweep_next: 2000, sweep_began: 40, floor: 12 };
+    let change = PendingKind::NodeDown { node: "n1".into(), at: at(8), timed_out: true };
+    let pending = PendingChange { kind: change, origin: Origin::Clock, after: Some("acme/p1".into()) };
+    let partition = PartitionRow { sight: at(7), sequence: 40, pending: Some(pending) };
     check("partition-1", &row(45, &Row::Partition(partition)));
 }
 

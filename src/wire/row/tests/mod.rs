@@ -56,7 +56,7 @@ proptest! {
         partition in any::partition_row(),
     ) {
         let facts = facts(&device);
-        let tombstone = Tombstone { deleted_at: device.deleted_at, sequence: device.sequence };
+        let tombstone = Tombstone { deleted_at: device.deleted_at, sequence: device.sequence, number: 7 };
         for written in [
             Row::Device(DeviceRow { facts: &facts, clocks: device.clocks, number }),
             Row::Tombstone(tombstone),
