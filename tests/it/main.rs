@@ -3,5 +3,6 @@
 mod broker;
 #[cfg(feature = "rocksdb")]
 mod log;
+mod laws;
 mod model;
 mod scenarios;
