@@ -3,6 +3,7 @@
 mod broker;
 #[cfg(feature = "rocksdb")]
 mod log;
+mod engine;
 mod laws;
 mod model;
 mod scenarios;
