@@ -3,4 +3,7 @@
 pub mod clock;
 pub mod domain;
 pub mod engine;
+pub mod wire;
 pub mod log;
+pub mod render;
+pub mod demo;
