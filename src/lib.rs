@@ -1,9 +1,15 @@
 //! Lastseen: which of my devices are connected, since when, why not, and can I trust the answer?
 
 pub mod clock;
+pub mod demo;
 pub mod domain;
 pub mod engine;
-pub mod wire;
+pub mod fold;
 pub mod log;
 pub mod render;
-pub mod demo;
+pub mod stats;
+#[cfg(feature = "rocksdb")]
+pub mod store;
+pub mod wire;
+#[cfg(feature = "rocksdb")]
+pub mod worker;
