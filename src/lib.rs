@@ -1,10 +1,12 @@
 //! Lastseen: which of my devices are connected, since when, why not, and can I trust the answer?
 
 pub mod clock;
+pub mod demo;
 pub mod domain;
 pub mod engine;
 pub mod fold;
 pub mod log;
+pub mod render;
 pub mod stats;
 #[cfg(feature = "rocksdb")]
 pub mod store;
