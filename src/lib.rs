@@ -1,6 +1,8 @@
 //! Lastseen: which of my devices are connected, since when, why not, and can I trust the answer?
 
 pub mod clock;
+pub mod config;
 pub mod domain;
 pub mod engine;
 pub mod log;
+pub mod telemetry;
