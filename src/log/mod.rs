@@ -12,7 +12,8 @@ use crate::domain::time::Timestamp;
 
 #[cfg(feature = "rocksdb")]
 pub mod embedded;
-// kafka
+#[cfg(feature = "kafka")]
+pub mod kafka;
 
 /// Number of input topics.
 pub const INPUTS: usize = 3;
