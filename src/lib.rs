@@ -2,8 +2,10 @@
 
 pub mod clock;
 pub mod config;
+pub mod demo;
 pub mod domain;
 pub mod engine;
 pub mod log;
+pub mod render;
 pub mod telemetry;
 pub mod wire;

@@ -220,8 +220,6 @@ pub enum DisconnectOutcome {
     TakenOver(Option<Millis>),
     /// It does not end the current session: logged as stale. How long its own session lasted, if known.
     Stale(Option<Millis>),
-    /// It is the first that is known of the channel.
-    Alone,
     /// It ended the current session, which lasted so long.
     Ended(Option<Millis>),
 }
@@ -561,7 +559,6 @@ impl Channel {
             self.newest_over = Some(open);
             return DisconnectOutcome::Ended(lasted);
         }
-        let alone = !self.is_known();
         if id.is_some() {
             let mut session = Session::unknown(&event.session);
             session.node_id = event.node_id.map(Into::into);
@@ -571,7 +568,7 @@ impl Channel {
         } else {
             self.stray(Evidence::new(&event.session, at), disconnect);
         }
-        if alone { DisconnectOutcome::Alone } else { DisconnectOutcome::Stale(None) }
+        DisconnectOutcome::Stale(None)
     }
 
     /// An attempt to connect failed. Whether it is new.

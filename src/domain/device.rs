@@ -227,7 +227,6 @@ impl Device {
             O::Duplicate => return Outcome::Ignored(Ignored::Duplicate),
             O::TakenOver(lasted) => (Rule::TakenOver, *lasted, vec![]),
             O::Stale(lasted) => (Rule::DisconnectedStale, *lasted, vec![Flag::Stale]),
-            O::Alone => (Rule::Disconnected, None, vec![]),
             O::Ended(lasted) => (Rule::Disconnected, *lasted, vec![]),
         };
         let initiator = super::reason::initiator(event.initiator, event.mqtt_reason_code, event.close_code);

@@ -43,7 +43,7 @@ fn session_name(id: Option<&str>) -> String {
 fn with_flags(mut message: String, flags: &[Flag]) -> String {
     for flag in flags {
         message.push_str(match flag {
-            Flag::Stale => "; of an old session, the status stays as it is",
+            Flag::Stale => "; not of a current session",
             Flag::Late => "; it arrived late",
             Flag::Inferred => "; concluded, not reported",
             Flag::Lapsed => "; no further poll came",

@@ -68,6 +68,33 @@ pub struct Pending {
     todo: Option<Vec<u32>>,
 }
 
+impl Pending {
+    /// A change that goes on after recovery. Of a policy the predecessor is in its own row.
+    pub fn resume(change: PendingChange, predecessor: Option<Policy>) -> Pending {
+        let PendingChange { kind, origin, after } = change;
+        let change = match kind {
+            PendingKind::NodeDown { node, at, timed_out } => Change::NodeDown { node, at, timed_out },
+            PendingKind::NodeReturned { node, at } => Change::NodeReturned { node, at },
+            PendingKind::Policy => Change::Policy { before: Arc::new(predecessor.unwrap_or_default()) },
+            PendingKind::Sight => Change::Sight,
+        };
+        Pending { change, origin, after, todo: None }
+    }
+
+    /// As the partition's row has it.
+    pub fn to_row(&self) -> PendingChange {
+        let kind = match &self.change {
+            Change::NodeDown { node, at, timed_out } => {
+                PendingKind::NodeDown { node: node.clone(), at: *at, timed_out: *timed_out }
+            }
+            Change::NodeReturned { node, at } => PendingKind::NodeReturned { node: node.clone(), at: *at },
+            Change::Policy { .. } => PendingKind::Policy,
+            Change::Sight => PendingKind::Sight,
+        };
+        PendingChange { kind, origin: self.origin, after: self.after.clone() }
+    }
+}
+
 /// How a device was before the step that touched it first.
 #[derive(Debug)]
 pub struct Touched {
@@ -116,6 +143,8 @@ pub struct Core {
     /// Deadlines that this step fired.
     pub fired: u64,
     timers: Timers,
+    /// The node that is due next; to be found anew after a change of nodes or policy.
+    next_node: Option<Option<(Timestamp, Box<str>)>>,
     /// Number of the step, to know what it touched already.
     step: u32,
     /// Number of the partition's own effects.
@@ -150,6 +179,7 @@ impl Default for Core {
             outputs: Vec::new(),
             fired: 0,
             timers: Timers::default(),
+            next_node: None,
             step: 1,
             sequence: 0,
             before: BeforeStep {
@@ -213,7 +243,7 @@ impl Core {
             if self.run_change(limit) == Progress::Full {
                 return Progress::Full;
             }
-            let node = self.nodes.next_due(&self.policy).filter(|(due, _)| *due <= to);
+            let node = self.node_due(to);
             let device = self.timers.next(to);
             if node.is_none() && device.is_none() {
                 return Progress::Done;
@@ -222,10 +252,7 @@ impl Core {
                 return Progress::Full;
             }
             match (node, device) {
-                (Some((due, id)), device) if device.is_none_or(|(other, _)| due <= other) => {
-                    let node: Box<str> = id.into();
-                    self.time_out_node(node, due);
-                }
+                (Some(due), device) if device.is_none_or(|(other, _)| due <= other) => self.time_out_node(),
                 (_, Some((due, _))) => {
                     if self.fire_moment(due, limit) == Progress::Full {
                         return Progress::Full;
@@ -293,7 +320,15 @@ impl Core {
         row::decode_tombstone(&self.table.slot(number).row).expect("a tombstone in memory is one that we wrote")
     }
 
-    fn time_out_node(&mut self, id: Box<str>, due: Timestamp) {
+    /// When the node that is due next is, if that is at or before `to`.
+    fn node_due(&mut self, to: Timestamp) -> Option<Timestamp> {
+        let (nodes, policy) = (&self.nodes, &self.policy);
+        let next = self.next_node.get_or_insert_with(|| nodes.next_due(policy).map(|(due, id)| (due, id.into())));
+        next.as_ref().map(|(due, _)| *due).filter(|due| *due <= to)
+    }
+
+    fn time_out_node(&mut self) {
+        let Some(Some((due, id))) = self.next_node.take() else { return };
         self.fired += 1;
         let Some(node) = self.nodes.0.get_mut(&id) else { return };
         node.time_out(due);
@@ -343,6 +378,7 @@ impl Core {
                 let sentence = format!("Policy {after} is in force since {}.", self.clock.time_of_day());
                 self.audit(self.clock, Rule::PolicyChanged, origin, "policy", &after, &before, &after, sentence);
                 let before = std::mem::replace(&mut self.policy, Arc::new((**policy).clone()));
+                self.next_node = None;
                 self.start_change(Change::Policy { before }, origin);
                 Outcome::Applied
             }
@@ -350,6 +386,7 @@ impl Core {
     }
 
     fn apply_node(&mut self, event: &NodeEvent<'_>, at: Timestamp, origin: Origin) -> Outcome {
+        self.next_node = None;
         let was_up = self.nodes.0.get(event.node_id).map(|node| node.up);
         let change = self.nodes.apply(event, at);
         let id = event.node_id;
@@ -384,6 +421,7 @@ impl Core {
         self.clock = at;
         self.sight = at;
         self.nodes.sight(at);
+        self.next_node = None;
         let sentence = format!("The monitor sees again since {}.", at.time_of_day());
         self.audit(at, Rule::Sight, Origin::Clock, "sight", "", "blind", "sees", sentence);
         self.start_change(Change::Sight, Origin::Clock);
@@ -616,7 +654,9 @@ impl Core {
         self.scratch.clear();
         row::encode_facts(device, &mut self.scratch);
         let slot = self.table.slot_mut(number);
-        let same_row = *slot.row == *self.scratch;
+        // A clock that is forgotten (inference switched on) is more than a pack can tell.
+        let forgets = slot.clocks.channels.iter().zip(&device.clocks.channels).any(|(old, new)| new < old);
+        let same_row = *slot.row == *self.scratch && !forgets;
         if !same_row {
             self.touch_all(number);
         } else if slot.touched != self.step {
@@ -673,6 +713,7 @@ impl Core {
         let before = self.before.clone();
         self.nodes = before.nodes;
         self.policy = before.policy;
+        self.next_node = None;
         self.pending = before.pending;
         self.clock = before.clock;
         self.sight = before.sight;
@@ -681,6 +722,58 @@ impl Core {
             self.arm(*number);
         }
         self.begin_step();
+    }
+
+    /// The nodes before this step.
+    pub fn nodes_before(&self) -> &Nodes {
+        &self.before.nodes
+    }
+
+    /// Whether the policy in force, or the one it replaces, is another than before this step.
+    pub fn policy_moved(&self) -> bool {
+        !Arc::ptr_eq(&self.policy, &self.before.policy)
+            || self.predecessor().is_some() != Self::predecessor_of(&self.before.pending).is_some()
+    }
+
+    /// The policy before the one in force, while the change goes on.
+    pub fn predecessor(&self) -> Option<&Policy> {
+        Self::predecessor_of(&self.pending)
+    }
+
+    fn predecessor_of(pending: &Option<Pending>) -> Option<&Policy> {
+        match &pending.as_ref()?.change {
+            Change::Policy { before } => Some(before),
+            _ => None,
+        }
+    }
+
+    /// Whether what concerns the partition as a whole is another than before this step.
+    pub fn partition_moved(&self) -> bool {
+        self.sight != self.before.sight
+            || self.sequence != self.before.sequence
+            || self.pending.is_some()
+            || self.before.pending.is_some()
+    }
+
+    /// After recovery: what the partition's row says.
+    pub fn set_facts(&mut self, sight: Timestamp, sequence: u64, pending: Option<Pending>) {
+        self.sight = sight;
+        self.sequence = sequence;
+        self.pending = pending;
+    }
+
+    /// After recovery: makes the slot's hot part, and arms its timer.
+    pub fn prepare(&mut self, number: u32) {
+        if self.table.slot(number).kind == Kind::Live {
+            let quiet = self.device(number).quiet();
+            self.table.slot_mut(number).quiet = quiet;
+        }
+        self.arm(number);
+    }
+
+    /// Number of the partition's own effects, so far.
+    pub fn sequence(&self) -> u64 {
+        self.sequence
     }
 
     /// Arms the timer of a slot by what stands there.

@@ -1,3 +1,5 @@
 //! The one integration test binary.
 
+mod broker;
 mod log;
+mod model;
