@@ -191,7 +191,7 @@ pub const KEYS: &[Key] = &[
         "kafka.replication",
         (1, 32767),
         0,
-        "Replicas of the topics that `topics create` makes. 0: as many as the cluster's default.replication.factor says.",
+        "Copies of each topic that `topics create` makes. 0: three, or as many as there are brokers.",
     ),
     whole(
         "kafka.session_timeout_ms",
@@ -375,6 +375,7 @@ pub const CLIENT_REFUSED: &[(&str, &str)] = &[
     ("enable.auto.offset.store", "offsets are committed in the transaction"),
     ("auto.offset.reset", "set start"),
     ("enable.partition.eof", "Lastseen decides itself when it is caught up"),
+    ("delivery.report.only.error", "commits wait for every report"),
     ("partitioner", "records are written to explicit partitions"),
     ("message.max.bytes", "it follows limits.record_bytes"),
 ];

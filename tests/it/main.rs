@@ -1,5 +1,6 @@
 //! The one integration test binary.
 
 mod broker;
+mod cli;
 mod log;
 mod model;
