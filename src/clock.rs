@@ -47,6 +47,14 @@ impl Clock {
         }
     }
 
+    /// How much faster than the host's it runs.
+    pub fn speed(&self) -> f64 {
+        match &*self.0 {
+            Source::Accelerated { speed, .. } => *speed,
+            Source::Host | Source::Manual(_) => 1.0,
+        }
+    }
+
     /// Sets a manual clock; no other kind can be set.
     pub fn set(&self, at: Timestamp) {
         if let Source::Manual(millis) = &*self.0 {

@@ -5,14 +5,15 @@ use std::io::{self, BufWriter, Read, Write};
 use memchr::memchr;
 
 use crate::domain::effect::{Origin, Outcome};
-use crate::domain::event::Event;
+use crate::domain::event::{Event, split_key};
 use crate::domain::policy::Policy;
 use crate::domain::time::Timestamp;
 use crate::engine::core::{Core, Progress};
 use crate::engine::table::Kind;
 use crate::wire::decode::{self, Line, Limits, Scratch};
 use crate::wire::reject::{Reason, Reject};
-use crate::wire::{dead_letter, output};
+use crate::wire::dead_letter;
+use crate::wire::output::{self, Identity};
 
 /// What moves the clock.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -177,7 +178,8 @@ impl<'a, W: Write> Folder<'a, W> {
 
     fn write(&mut self) -> io::Result<()> {
         for told in &self.core.outputs {
-            output::write_json(&told.key, told.birth, &told.effect, &mut self.buffer);
+            let (tenant, device_id) = split_key(&told.key);
+            output::encode_line(&Identity { tenant, device_id, birth: told.birth }, &told.effect, &mut self.buffer);
             self.buffer.push(b'\n');
             self.summary.outputs += 1;
         }
@@ -192,7 +194,7 @@ impl<'a, W: Write> Folder<'a, W> {
         if self.summary.first_rejected.is_none() {
             self.summary.first_rejected = Some((self.summary.lines, reject.message.clone()));
         }
-        self.buffer.extend(dead_letter::json_line(reject, self.summary.lines));
+        dead_letter::encode_line(reject, self.summary.lines, &mut self.buffer);
         self.buffer.push(b'\n');
         self.output.write_all(&self.buffer)?;
         self.buffer.clear();
@@ -212,8 +214,8 @@ impl<'a, W: Write> Folder<'a, W> {
             self.summary.devices += 1;
             if self.options.state {
                 let device = self.core.device(number);
-                let state = crate::wire::state::device_json(&slot.key, &device);
-                serde_json::to_writer(&mut self.output, &state)?;
+                let line = crate::wire::state::device_json(&slot.key, &device, &self.core.policy);
+                serde_json::to_writer(&mut self.output, &line)?;
                 self.output.write_all(b"\n")?;
             }
         }

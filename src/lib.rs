@@ -5,7 +5,13 @@ pub mod config;
 pub mod demo;
 pub mod domain;
 pub mod engine;
+pub mod fold;
 pub mod log;
 pub mod render;
+pub mod stats;
+#[cfg(feature = "rocksdb")]
+pub mod store;
 pub mod telemetry;
 pub mod wire;
+#[cfg(feature = "rocksdb")]
+pub mod worker;

@@ -91,7 +91,8 @@ impl Step {
     ) {
         let Step { at, rule, deadline, sentence, retracts, alarms, log, audit } = self;
         let mut tell = |at, rule, sentence: &str, kind| {
-            *sequence += 1;
+            // Outcomes of commands are no effects of the device: they carry the number of the last one.
+            *sequence += u64::from(!matches!(kind, EffectKind::Audit(_)));
             let cause = Cause {
                 rule,
                 origin: context.origin,

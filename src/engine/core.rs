@@ -11,10 +11,17 @@ use crate::domain::node::{NodeChange, Nodes};
 use crate::domain::policy::Policy;
 use crate::domain::step::Context;
 use crate::domain::time::Timestamp;
-use crate::wire::row::{self, Tombstone};
+use crate::wire::row::{self, PendingChange, PendingKind, Row, Tombstone};
 
 use super::table::{Kind, Table};
 use super::timers::Timers;
+
+/// A tombstone as a slot holds it.
+pub fn tombstone_bytes(tombstone: &Tombstone) -> Box<[u8]> {
+    let mut bytes = Vec::new();
+    row::encode_row(0, &Row::Tombstone(*tombstone), &mut bytes);
+    bytes.into()
+}
 
 /// An effect and whose it is.
 #[derive(Clone, PartialEq, Debug)]
@@ -317,7 +324,10 @@ impl Core {
     }
 
     fn tombstone(&self, number: u32) -> Tombstone {
-        row::decode_tombstone(&self.table.slot(number).row).expect("a tombstone in memory is one that we wrote")
+        match row::decode_row(&self.table.slot(number).row) {
+            Ok((_, Row::Tombstone(tombstone))) => tombstone,
+            other => panic!("a tombstone in memory is one that we wrote, not {other:?}"),
+        }
     }
 
     /// When the node that is due next is, if that is at or before `to`.
@@ -499,9 +509,8 @@ impl Core {
     ) -> Outcome {
         let Some(number) = self.table.find(key) else {
             if let Body::Delete(_) = body {
-                self.birth(key);
-                let number = self.table.find(key).expect("just born");
-                self.bury(number, Tombstone { deleted_at: at, sequence: 0 });
+                let number = self.birth(key);
+                self.bury(number, Tombstone { deleted_at: at, sequence: 0, number });
                 return Outcome::Applied;
             }
             let number = self.birth(key);
@@ -565,7 +574,7 @@ impl Core {
             outcome = device.delete(body, at, context, out);
         });
         if outcome == Outcome::Applied {
-            self.bury(number, Tombstone { deleted_at: at, sequence: device.sequence });
+            self.bury(number, Tombstone { deleted_at: at, sequence: device.sequence, number });
         }
         outcome
     }
@@ -576,7 +585,7 @@ impl Core {
         slot.kind = Kind::Tombstone;
         slot.clocks = Clocks::default();
         slot.quiet = Quiet::default();
-        slot.row = row::encode_tombstone(&tombstone).into();
+        slot.row = tombstone_bytes(&tombstone);
         self.timers.arm(number, Some(tombstone.deleted_at + self.policy.tombstone_retention));
     }
 
@@ -753,6 +762,12 @@ impl Core {
             || self.sequence != self.before.sequence
             || self.pending.is_some()
             || self.before.pending.is_some()
+    }
+
+    /// After recovery: the policy before the one in force, while the change goes on.
+    pub fn set_predecessor(&mut self, before: Arc<Policy>) {
+        let change = Change::Policy { before };
+        self.pending = Some(Pending { change, origin: Origin::Clock, after: None, todo: None });
     }
 
     /// After recovery: what the partition's row says.

@@ -58,7 +58,7 @@ impl Head {
 }
 
 /// What was consumed of one topic.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Consumed {
     /// First offset that was not consumed before.
     pub from: u64,

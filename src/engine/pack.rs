@@ -109,7 +109,7 @@ pub struct Moved {
 impl Moved {
     /// Sets the clocks that moved.
     pub fn apply(&self, clocks: &mut Clocks) {
-        let mut set = |bit: u8, index: usize, clock: &mut Timestamp| {
+        let set = |bit: u8, index: usize, clock: &mut Timestamp| {
             if self.mask & bit != 0 {
                 *clock = self.times[index];
             }

@@ -7,7 +7,7 @@ use crate::domain::time::Timestamp;
 use crate::log::Positions;
 use crate::wire::row::{self, CorruptRow, Row, key};
 
-use super::core::Pending;
+use super::core::{Pending, tombstone_bytes};
 use super::journal::{Entry, Head};
 use super::pack::{self, DamagedPack, Packed};
 use super::step::{Partition, Settings, clocks_hash, nodes_hash, row_hash};
@@ -97,7 +97,7 @@ impl Recovery {
                 self.place(row_key, number, seq);
                 let slot = self.partition.core.table.slot_mut(number);
                 slot.kind = Kind::Tombstone;
-                slot.row = row::tombstone_bytes(&tombstone).into();
+                slot.row = tombstone_bytes(&tombstone);
                 slot.clocks = Default::default();
             }
             Row::Nodes(nodes) => {

@@ -6,15 +6,16 @@ use std::sync::Arc;
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use crate::domain::clocks::Clocks;
-use crate::domain::effect::{InputTopic, Origin, Outcome};
-use crate::domain::event::Event;
+use crate::domain::effect::{EffectKind, InputTopic, Origin, Outcome};
+use crate::domain::event::{Event, split_key};
 use crate::domain::node::Nodes;
 use crate::domain::time::{Millis, Timestamp};
-use crate::log::{Header, INPUTS, OutRecord, Positions, Slot, Topic};
+use crate::log::{INPUTS, OutRecord, Positions, Slot, Topic};
 use crate::wire::decode::{self, RawRecord, Scratch};
-use crate::wire::output::{self, Format};
+use crate::wire::output::{self, Format, Identity};
 use crate::wire::reject::Reason;
-use crate::wire::{dead_letter, policy, proto, row};
+use crate::wire::row::{self, DeviceRow, PartitionRow, PolicyRow, Row, key};
+use crate::wire::{dead_letter, policy, proto};
 
 use super::core::{Core, Progress, Touched};
 use super::journal::{self, Consumed, FOLD_VERSION, Head};
@@ -40,6 +41,8 @@ pub struct Settings {
     pub idle: Millis,
     /// The format of outputs.
     pub format: Format,
+    /// The real names of the input topics, for the origin of dead letters.
+    pub input_names: [String; INPUTS],
 }
 
 impl Default for Settings {
@@ -53,6 +56,9 @@ impl Default for Settings {
             sweep_rows_max: 2_000,
             idle: Millis::from_seconds(10),
             format: Format::Json,
+            input_names: std::array::from_fn(|index| {
+                Topic::Input(InputTopic::ALL[index]).default_name().to_string()
+            }),
         }
     }
 }
@@ -253,7 +259,7 @@ impl Partition {
             partitions: self.settings.partitions,
         };
         let limits = decode::Limits { bytes_max: self.settings.record_bytes_max };
-        self.scratch.reset();
+        self.scratch.clear();
         let scratch = std::mem::take(&mut self.scratch);
         match decode::decode(&record, &scratch, &limits) {
             Ok(event) => {
@@ -265,21 +271,21 @@ impl Partition {
             }
             Err(reject) => {
                 work.tally.rejected[reject.reason as usize] += 1;
-                let origin = dead_letter::Origin {
-                    topic: slot.topic,
+                let source = dead_letter::Source {
+                    topic: &self.settings.input_names[index],
                     partition: self.number,
                     offset: slot.offset,
                     timestamp: slot.append_time,
                 };
-                let (value, headers) =
-                    dead_letter::record(&reject, value, headers, &origin, self.settings.dead_letter_bytes_max);
+                let bytes_max = self.settings.dead_letter_bytes_max;
+                let letter = dead_letter::dead_letter(key, value, content_type, &reject, &source, bytes_max);
                 work.records.push(OutRecord {
                     topic: Topic::DeadLetter,
                     partition: self.number,
                     timestamp: arrival,
-                    key: key.map(<[u8]>::to_vec),
-                    value,
-                    headers,
+                    key: letter.key,
+                    value: letter.value,
+                    headers: letter.headers,
                 });
             }
         }
@@ -306,32 +312,44 @@ impl Partition {
             }
             let name = format!("{}/{}/{}", self.number, seq, index);
             index += 1;
-            let encoded = output::encode(&told.key, told.birth, self.number, &told.effect, self.settings.format);
-            let mut headers: Vec<Header> = encoded.headers;
-            headers.push(("entry".into(), name.into_bytes()));
+            let (tenant, device_id) = split_key(&told.key);
+            let identity = Identity { tenant, device_id, birth: told.birth };
+            let mut value = Vec::new();
+            output::encode(self.settings.format, &identity, &told.effect, &mut value);
+            let id = match (&told.effect.kind, told.effect.cause.origin) {
+                // There is one for each command: its own place names it.
+                (EffectKind::Audit(_), Origin::Record { topic, partition, offset }) => {
+                    format!("audit:{topic}/{partition}/{offset}").into_bytes()
+                }
+                (EffectKind::Audit(_), _) => format!("audit:{}:{}", self.number, told.effect.sequence).into_bytes(),
+                _ => output::id(&identity, told.effect.sequence),
+            };
             records.push(OutRecord {
                 topic: topic_of(&told.effect.kind),
                 partition: self.number,
                 timestamp: told.effect.at.max(Timestamp::from_millis(0)),
                 key: Some(told.key.as_bytes().to_vec()),
-                value: Some(encoded.value),
-                headers,
+                value: Some(value),
+                headers: vec![("id".into(), id), ("entry".into(), name.into_bytes())],
             });
         }
+        let previous = self.head;
+        // Rows name the entry that writes them.
+        self.head.seq = seq;
         let rows = self.changed_rows();
         let swept = self.sweep_rows(seq);
         for key in self.freed_keys() {
             records.push(self.own_row(&key, None));
         }
         for number in rows.iter().chain(&swept.numbers) {
-            records.extend(self.row_record(*number, seq));
+            records.extend(self.row(*number).map(|(key, value)| self.own_row(&key, Some(value))));
         }
-        let pack = self.settle_touched(&rows, seq, &mut records);
+        let pack = self.settle_touched(previous, &mut records);
         let entry = proto::JournalEntry {
             partition: self.number,
             epoch: self.head.epoch,
             seq,
-            previous_hash: if self.head.seq == 0 { Vec::new() } else { self.head.hash.0.to_le_bytes().to_vec() },
+            previous_hash: if previous.seq == 0 { Vec::new() } else { previous.hash.0.to_le_bytes().to_vec() },
             nonce: self.nonce,
             ranges: InputTopic::ALL
                 .iter()
@@ -420,15 +438,48 @@ impl Partition {
         Swept { numbers, span: (to > from).then_some(proto::Sweep { from, to }) }
     }
 
-    /// The record on `devices.state` for a number as it stands.
-    fn row_record(&self, number: u32, seq: u64) -> Option<OutRecord> {
+    /// The row of a number as it stands: its key and value on `devices.state`; none for a free one.
+    pub fn row(&self, number: u32) -> Option<(Box<str>, Vec<u8>)> {
         let slot = self.core.table.slot(number);
-        let value = match slot.kind {
+        let mut value = Vec::new();
+        match slot.kind {
             Kind::Free => return None,
-            Kind::Live => row::device_row(&slot.row, &slot.clocks, number, seq),
-            Kind::Tombstone => row::tombstone_row(&slot.row, number, seq),
-        };
-        Some(self.own_row(&slot.key, Some(value)))
+            Kind::Live => {
+                let row = DeviceRow { facts: &slot.row, clocks: slot.clocks, number };
+                row::encode_row(self.head.seq, &Row::Device(row), &mut value);
+            }
+            Kind::Tombstone => {
+                let (_, row) = row::decode_row(&slot.row).expect("a tombstone in memory is one that we wrote");
+                row::encode_row(self.head.seq, &row, &mut value);
+            }
+        }
+        Some((slot.key.clone(), value))
+    }
+
+    /// The partition's own rows: nodes, policy, and what else it keeps.
+    pub fn own_rows(&self) -> Vec<(&'static str, Vec<u8>)> {
+        let rows = [
+            (key::NODES, Row::Nodes(self.core.nodes.clone())),
+            (key::POLICY, self.policy_row()),
+            (key::PARTITION, self.partition_row()),
+        ];
+        rows.into_iter().map(|(key, row)| (key, self.encoded(&row))).collect()
+    }
+
+    fn encoded(&self, row: &Row<'_>) -> Vec<u8> {
+        let mut value = Vec::new();
+        row::encode_row(self.head.seq, row, &mut value);
+        value
+    }
+
+    fn policy_row(&self) -> Row<'static> {
+        let predecessor = self.core.predecessor().cloned();
+        Row::Policy(Box::new(PolicyRow { policy: (*self.core.policy).clone(), predecessor }))
+    }
+
+    fn partition_row(&self) -> Row<'static> {
+        let pending = self.core.pending.as_ref().map(|pending| pending.to_row());
+        Row::Partition(PartitionRow { sight: self.core.sight, sequence: self.core.sequence(), pending })
     }
 
     /// Keys whose rows are gone: the tombstone of a deleted device stood long enough.
@@ -443,7 +494,7 @@ impl Partition {
 
     /// Brings the state hash up to date with what the step touched, packs the clocks that merely moved, and adds the
     /// rows of nodes, policy and partition that changed.
-    fn settle_touched(&mut self, rows: &[u32], seq: u64, records: &mut Vec<OutRecord>) -> Vec<u8> {
+    fn settle_touched(&mut self, previous: Head, records: &mut Vec<OutRecord>) -> Vec<u8> {
         let touched = std::mem::take(&mut self.core.touched);
         let mut order: Vec<u32> = (0..touched.len() as u32).collect();
         order.sort_by_key(|index| touched[*index as usize].number);
@@ -464,10 +515,9 @@ impl Partition {
                 pack.device(number, &first.clocks, &slot.clocks);
             }
         }
-        debug_assert!(rows.windows(2).all(|pair| pair[0] < pair[1]));
         self.core.touched = touched;
-        let nodes = self.tell_nodes(seq, records);
-        self.tell_partition(seq, records);
+        let nodes = self.tell_nodes(records);
+        self.tell_partition(previous, records);
         pack.finish(&nodes)
     }
 
@@ -488,7 +538,7 @@ impl Partition {
     }
 
     /// The nodes whose heartbeats merely moved; where more changed, the nodes' row.
-    fn tell_nodes(&mut self, seq: u64, records: &mut Vec<OutRecord>) -> Vec<(u32, Timestamp)> {
+    fn tell_nodes(&mut self, records: &mut Vec<OutRecord>) -> Vec<(u32, Timestamp)> {
         let before = self.core.nodes_before();
         let after = &self.core.nodes;
         if before == after {
@@ -500,21 +550,19 @@ impl Partition {
         match moved {
             Some(moved) => moved,
             None => {
-                let value = row::nodes_row(after, seq);
-                records.push(self.own_row(row::NODES_KEY, Some(value)));
+                let value = self.encoded(&Row::Nodes(self.core.nodes.clone()));
+                records.push(self.own_row(key::NODES, Some(value)));
                 Vec::new()
             }
         }
     }
 
-    fn tell_partition(&mut self, seq: u64, records: &mut Vec<OutRecord>) {
-        if self.core.policy_moved() || self.head.seq == 0 {
-            let value = row::policy_row(&self.core.policy, self.core.predecessor(), seq);
-            records.push(self.own_row(row::POLICY_KEY, Some(value)));
+    fn tell_partition(&mut self, previous: Head, records: &mut Vec<OutRecord>) {
+        if self.core.policy_moved() || previous.seq == 0 {
+            records.push(self.own_row(key::POLICY, Some(self.encoded(&self.policy_row()))));
         }
-        if self.core.partition_moved() || self.head.seq == 0 {
-            let value = row::partition_row(&self.core.partition_facts(), seq);
-            records.push(self.own_row(row::PARTITION_KEY, Some(value)));
+        if self.core.partition_moved() || previous.seq == 0 {
+            records.push(self.own_row(key::PARTITION, Some(self.encoded(&self.partition_row()))));
         }
     }
 
@@ -542,8 +590,7 @@ struct Swept {
     span: Option<proto::Sweep>,
 }
 
-fn topic_of(kind: &crate::domain::effect::EffectKind) -> Topic {
-    use crate::domain::effect::EffectKind;
+fn topic_of(kind: &EffectKind) -> Topic {
     match kind {
         EffectKind::Status(_) => Topic::Status,
         EffectKind::Alarm(_) => Topic::Alarms,
@@ -585,7 +632,9 @@ pub fn nodes_hash(nodes: &Nodes) -> u128 {
     if nodes.0.is_empty() {
         return 0;
     }
-    xxhash_rust::xxh3::xxh3_128(&row::nodes_row(nodes, 0))
+    let mut bytes = Vec::new();
+    row::encode_row(0, &Row::Nodes(nodes.clone()), &mut bytes);
+    xxhash_rust::xxh3::xxh3_128(&bytes)
 }
 
 /// The nodes whose heartbeats merely moved, by place; `None` if more changed.

@@ -2,5 +2,8 @@
 
 mod broker;
 mod cli;
+#[cfg(feature = "rocksdb")]
 mod log;
+mod laws;
 mod model;
+mod scenarios;
