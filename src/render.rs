@@ -118,7 +118,14 @@ pub fn line(key: &str, effect: &Effect, style: Style) -> String {
 }
 
 /// One line about a record that was refused: when it arrived, its key, where it stood, the reason and the words for it.
-pub fn dead_letter(at: Timestamp, key: &str, origin: Origin, reason: &str, message: &str, style: Style) -> String {
+pub fn dead_letter(
+    at: Timestamp,
+    key: &str,
+    origin: Origin,
+    reason: &str,
+    message: &str,
+    style: Style,
+) -> String {
     let mut line = head(at, "✗", Ink::Bad, if key.is_empty() { "(no key)" } else { key }, style);
     line.push_str(&style.ink(Ink::Bad, "dead letter "));
     line.push_str(&style.ink(Ink::Strong, &plain(reason)));
@@ -164,7 +171,8 @@ fn status(change: &StatusChange, style: Style) -> (&'static str, Ink, String) {
     for FacetChange { facet, from, to, label } in &change.changes {
         let word = label.map_or(*to, |label| label.word());
         // The overall status comes last and decides the colour, unless availability is among the changes.
-        if *facet == Facet::Availability || parts.is_empty() || *facet == Facet::Overall && ink == Ink::Quiet {
+        if *facet == Facet::Availability || parts.is_empty() || *facet == Facet::Overall && ink == Ink::Quiet
+        {
             ink = ink_of(word);
         }
         let arrow = match label {

@@ -212,7 +212,15 @@ impl Fleet {
     }
 
     /// Sends what a device's platform observed at `observed_at` on its way; the time of the way is drawn by lot.
-    fn send(&mut self, number: usize, observed_at: Timestamp, late: i64, via: Option<usize>, body: &str, fields: Value) {
+    fn send(
+        &mut self,
+        number: usize,
+        observed_at: Timestamp,
+        late: i64,
+        via: Option<usize>,
+        body: &str,
+        fields: Value,
+    ) {
         let device = &self.devices[number];
         let key = format!("{}/{}", device.tenant, device.id);
         let payload = payload::of_device(device.tenant, &device.id, observed_at, body, fields);
@@ -253,7 +261,9 @@ impl Fleet {
             ),
         };
         match channel {
-            ChannelKind::Mqtt => device.previous = device.mqtt.replace(session.clone()).or(device.previous.take()),
+            ChannelKind::Mqtt => {
+                device.previous = device.mqtt.replace(session.clone()).or(device.previous.take())
+            }
             ChannelKind::Vpn => device.vpn = Some(session.clone()),
             _ => device.long_poll = Some(session.clone()),
         }
@@ -279,7 +289,15 @@ impl Fleet {
         self.send(number, session.opened_at, late, session.node, "connected", body);
     }
 
-    fn tell_end(&mut self, number: usize, channel: ChannelKind, session: &Session, at: Timestamp, late: i64, end: Value) {
+    fn tell_end(
+        &mut self,
+        number: usize,
+        channel: ChannelKind,
+        session: &Session,
+        at: Timestamp,
+        late: i64,
+        end: Value,
+    ) {
         let mut body = end;
         body["channel"] = channel.word().into();
         body["session"] = payload::session(&session.id, session.opened_at);
@@ -332,15 +350,24 @@ impl Fleet {
                 }
             }
             Act::ConnectFailed(code) => {
-                let address = format!("10.66.{}.{}:{}", number / 250, 2 + number % 250, 50_000 + number % 10_000);
+                let address =
+                    format!("10.66.{}.{}:{}", number / 250, 2 + number % 250, 50_000 + number % 10_000);
                 let body = json!({"channel": "mqtt", "clientAddress": address, "mqttReasonCode": code});
                 self.send(number, at, late, None, "connectFailed", body);
             }
-            Act::Publish => self.publish(number, late, at),
+            Act::Publish => self.publish(number, late, at, true),
+            Act::PublishUnnamed => self.publish(number, late, at, false),
             Act::Post(kind) => {
                 let parent_naps = device.parent.is_some_and(|parent| self.devices[parent].naps_until > at);
                 if !parent_naps {
-                    self.send(number, at, late, None, "activity", json!({"kind": kind.word(), "channel": "http"}));
+                    self.send(
+                        number,
+                        at,
+                        late,
+                        None,
+                        "activity",
+                        json!({"kind": kind.word(), "channel": "http"}),
+                    );
                 }
             }
             Act::LongPoll => {
@@ -367,7 +394,14 @@ impl Fleet {
                 self.send(number, at, late, None, "lifecycle", body);
             }
             Act::Update(phase, progress) => {
-                self.send(number, at, late, None, "update", json!({"phase": phase.word(), "progress": progress}));
+                self.send(
+                    number,
+                    at,
+                    late,
+                    None,
+                    "update",
+                    json!({"phase": phase.word(), "progress": progress}),
+                );
             }
             Act::Maintenance(on) => {
                 let mut body = json!({"on": on, "actor": operator});
@@ -385,7 +419,7 @@ impl Fleet {
         }
     }
 
-    fn publish(&mut self, number: usize, late: i64, at: Timestamp) {
+    fn publish(&mut self, number: usize, late: i64, at: Timestamp, named: bool) {
         if self.devices[number].mqtt.is_none() {
             let Some(session) = self.open(number, ChannelKind::Mqtt, at + Millis(-300)) else { return };
             self.tell_connect(number, ChannelKind::Mqtt, &session, late);
@@ -393,12 +427,11 @@ impl Fleet {
         let device = &self.devices[number];
         let Some(session) = &device.mqtt else { return };
         let node = session.node;
-        let body = json!({
-            "kind": "mqtt_publish",
-            "channel": "mqtt",
-            "session": payload::session(&session.id, session.opened_at),
-            "topic": format!("t/{}/data", device.id),
-        });
+        let topic = format!("t/{}/data", device.id);
+        let mut body = json!({"kind": "mqtt_publish", "channel": "mqtt", "topic": topic});
+        if named {
+            body["session"] = payload::session(&session.id, session.opened_at);
+        }
         self.send(number, at, late, node, "activity", body);
     }
 

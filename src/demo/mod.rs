@@ -5,6 +5,8 @@
 
 pub mod fleet;
 mod payload;
+#[cfg(test)]
+mod stand_in;
 mod story;
 #[cfg(feature = "rocksdb")]
 mod watch;
@@ -107,7 +109,11 @@ mod live {
             let stop = Arc::new(AtomicBool::new(false));
             let flag = Arc::clone(&stop);
             let thread = thread::Builder::new().name(format!("demo-{name}")).spawn(move || work(&flag));
-            Ok(Part { name, stop, thread: thread.map_err(|error| DemoError::io("starting a thread", error))? })
+            Ok(Part {
+                name,
+                stop,
+                thread: thread.map_err(|error| DemoError::io("starting a thread", error))?,
+            })
         }
 
         fn end(self) -> Result<(), DemoError> {
@@ -186,7 +192,10 @@ mod live {
 
     fn check(options: &DemoOptions) -> Result<(), DemoError> {
         if !(options.speed.is_finite() && (0.1..=10_000.0).contains(&options.speed)) {
-            return Err(DemoError::Options(format!("--speed {}: it must lie between 0.1 and 10000", options.speed)));
+            return Err(DemoError::Options(format!(
+                "--speed {}: it must lie between 0.1 and 10000",
+                options.speed
+            )));
         }
         if options.devices == 0 {
             return Err(DemoError::Options("--devices 0: a fleet has at least one device".into()));
@@ -258,17 +267,21 @@ mod live {
 
     impl DataDir {
         fn make(given: Option<&Path>) -> Result<DataDir, DemoError> {
-            let failed = |path: &Path, error| DemoError::io(format!("making the directory {}", path.display()), error);
+            let failed =
+                |path: &Path, error| DemoError::io(format!("making the directory {}", path.display()), error);
             if let Some(path) = given {
                 std::fs::create_dir_all(path).map_err(|error| failed(path, error))?;
                 return Ok(DataDir { path: path.to_owned(), temporary: false });
             }
             let mut number = 0;
             loop {
-                let path = std::env::temp_dir().join(format!("lastseen-demo-{}-{number}", std::process::id()));
+                let path =
+                    std::env::temp_dir().join(format!("lastseen-demo-{}-{number}", std::process::id()));
                 match std::fs::create_dir(&path) {
                     Ok(()) => return Ok(DataDir { path, temporary: true }),
-                    Err(error) if error.kind() == io::ErrorKind::AlreadyExists && number < 1000 => number += 1,
+                    Err(error) if error.kind() == io::ErrorKind::AlreadyExists && number < 1000 => {
+                        number += 1
+                    }
                     Err(error) => return Err(failed(&path, error)),
                 }
             }
@@ -289,3 +302,7 @@ mod live {
         Millis((span.0 as f64 / speed) as i64)
     }
 }
+
+#[cfg(all(test, feature = "rocksdb"))]
+#[path = "live_tests.rs"]
+mod tests;

@@ -7,7 +7,13 @@ use crate::domain::event::ChannelKind;
 use crate::domain::time::Timestamp;
 
 /// An envelope: identity, time and one body.
-pub(super) fn of_device(tenant: &str, device: &str, observed_at: Timestamp, body: &str, fields: Value) -> Vec<u8> {
+pub(super) fn of_device(
+    tenant: &str,
+    device: &str,
+    observed_at: Timestamp,
+    body: &str,
+    fields: Value,
+) -> Vec<u8> {
     let mut event = Map::new();
     event.insert("tenant".into(), tenant.into());
     event.insert("deviceId".into(), device.into());

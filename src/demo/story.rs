@@ -120,6 +120,8 @@ pub(super) enum Act {
     ConnectFailed(u8),
     /// Sends over the MQTT session; without one, it tries to open one first.
     Publish,
+    /// The same, but the broker does not say in which session.
+    PublishUnnamed,
     /// Sends over HTTP.
     Post(ActivityKind),
     LongPoll,
@@ -312,16 +314,20 @@ fn flapper(story: &mut Chapter, turn: usize, first: bool, dice: &mut Dice) {
         // The broker of the old session is slow to tell of its end, which lay before the new connect.
         1 => {
             let late = dice.between(5_000, 9_000);
-            story.late(0, late, Act::Disconnect(MQTT, KEEP_ALIVE_TIMEOUT)).then(3 * SECOND, Act::Connect(MQTT));
+            story
+                .late(0, late, Act::Disconnect(MQTT, KEEP_ALIVE_TIMEOUT))
+                .then(3 * SECOND, Act::Connect(MQTT));
         }
         // The connect is lost; data proves it; it turns up after all.
         2 => {
             story.then(0, Act::Disconnect(MQTT, KEEP_ALIVE_TIMEOUT)).then(4 * SECOND, Act::ConnectUntold);
-            story.then(SECOND, Act::Publish).then(dice.between(8_000, 12_000), Act::TellConnect);
+            story.then(SECOND, Act::PublishUnnamed).then(dice.between(8_000, 12_000), Act::TellConnect);
         }
         // Two connects in quick succession overtake each other.
         _ => {
-            story.late(0, dice.between(6_000, 9_000), Act::Connect(MQTT)).then(2 * SECOND, Act::Connect(MQTT));
+            story
+                .late(0, dice.between(6_000, 9_000), Act::Connect(MQTT))
+                .then(2 * SECOND, Act::Connect(MQTT));
         }
     }
     story.pause(12 * SECOND).repeat(dice, 3, 14_000, Act::Publish);
@@ -346,7 +352,9 @@ fn silent(story: &mut Chapter, number: usize, turn: usize, interval: i64, dice: 
         }
     }
     if dice.chance(50) {
-        story.then(interval + dice.between(15_000, 25_000), Act::Acknowledge).pause(dice.between(5_000, 40_000));
+        story
+            .then(interval + dice.between(15_000, 25_000), Act::Acknowledge)
+            .pause(dice.between(5_000, 40_000));
     } else {
         story.pause(interval + dice.between(30_000, 90_000));
     }

@@ -73,7 +73,9 @@ impl Watch {
     pub(super) fn new(log: &EmbeddedLog, clock: Clock, options: &DemoOptions, style: Style) -> Watch {
         let places: Vec<_> = FOLLOWED
             .iter()
-            .flat_map(|(topic, _)| (0..log.partitions()).map(|partition| (*topic, partition, Start::Beginning)))
+            .flat_map(|(topic, _)| {
+                (0..log.partitions()).map(|partition| (*topic, partition, Start::Beginning))
+            })
             .collect();
         Watch {
             tail: log.tail(&places),
@@ -107,8 +109,15 @@ impl Watch {
         }
         let Watch { devices, speed, seed, .. } = self;
         writeln!(out, "Lastseen, with a simulated fleet of {devices} devices (seed {seed}).")?;
-        writeln!(out, "Times are simulated and pass {speed} times as fast as yours. Log and state: {}", dir.display())?;
-        writeln!(out, "● status  ▲ alarm  ↑ ↓ ⇄ ↯ sessions  ✎ audit  ✗ dead letter; then why. Ctrl-C ends it.\n")?;
+        writeln!(
+            out,
+            "Times are simulated and pass {speed} times as fast as yours. Log and state: {}",
+            dir.display()
+        )?;
+        writeln!(
+            out,
+            "● status  ▲ alarm  ↑ ↓ ⇄ ↯ sessions  ✎ audit  ✗ dead letter; then why. Ctrl-C ends it.\n"
+        )?;
         Ok(out.flush()?)
     }
 
@@ -182,7 +191,8 @@ impl Watch {
                     summary.observe_dead_letter();
                     if *json && printed {
                         let line = format!("{}\n", dead_letter_json(&record));
-                        written = std::mem::replace(&mut written, Ok(())).and_then(|()| out.write_all(line.as_bytes()));
+                        written = std::mem::replace(&mut written, Ok(()))
+                            .and_then(|()| out.write_all(line.as_bytes()));
                     } else if printed {
                         choice.add(Interest::Tricky, ("dead-letter", ""), dead_letter_line(&record, *style));
                     }
@@ -240,9 +250,16 @@ impl Watch {
         writeln!(out, "\nHow to go on:")?;
         match data_dir {
             Some(dir) => {
-                writeln!(out, "  lastseen demo --data-dir {}   goes on where this one stopped", dir.display())?;
+                writeln!(
+                    out,
+                    "  lastseen demo --data-dir {}   goes on where this one stopped",
+                    dir.display()
+                )?;
             }
-            None => writeln!(out, "  lastseen demo --data-dir DIR   keeps log and state, and goes on where it stopped")?,
+            None => writeln!(
+                out,
+                "  lastseen demo --data-dir DIR   keeps log and state, and goes on where it stopped"
+            )?,
         }
         writeln!(out, "  lastseen demo --json           every output as a line of JSON")?;
         writeln!(out, "  lastseen fold events.jsonl     your own events, from a file: no broker, no state")?;
@@ -258,7 +275,8 @@ fn header<'h>(headers: &'h [Header], name: &str) -> &'h str {
 
 fn dead_letter_line(record: &Scanned<'_>, style: Style) -> String {
     let said = |name| header(record.headers, name);
-    let topic = InputTopic::ALL.iter().find(|input| Topic::Input(**input).default_name() == said("origin-topic"));
+    let topic =
+        InputTopic::ALL.iter().find(|input| Topic::Input(**input).default_name() == said("origin-topic"));
     let place = (topic, said("origin-partition").parse(), said("origin-offset").parse());
     let origin = match place {
         (Some(topic), Ok(partition), Ok(offset)) => Origin::Record { topic: *topic, partition, offset },
@@ -305,12 +323,14 @@ impl Choice {
             let mut best: Option<(f64, usize)> = None;
             for (index, candidate) in candidates.iter().enumerate() {
                 let Some((interest, story, _)) = candidate else { continue };
-                let score = f64::from(*interest as u8) * 2.0 - self.told.get(story).copied().unwrap_or_default();
+                let score =
+                    f64::from(*interest as u8) * 2.0 - self.told.get(story).copied().unwrap_or_default();
                 if best.is_none_or(|(highest, _)| score > highest) {
                     best = Some((score, index));
                 }
             }
-            let Some((index, (_, story, line))) = best.and_then(|(_, index)| Some((index, candidates[index].take()?)))
+            let Some((index, (_, story, line))) =
+                best.and_then(|(_, index)| Some((index, candidates[index].take()?)))
             else {
                 break;
             };

@@ -114,7 +114,11 @@ impl Summary {
         let alarms = format!("{} open alarms", self.open_alarms.len());
         let ink = if self.open_alarms.is_empty() { Ink::Quiet } else { Ink::Bad };
         let _ = write!(line, " │ {}", style.ink(ink, &alarms));
-        let _ = write!(line, " │ {} events in, {} out, {} dead letters", self.events, self.outputs, self.dead_letters);
+        let _ = write!(
+            line,
+            " │ {} events in, {} out, {} dead letters",
+            self.events, self.outputs, self.dead_letters
+        );
         if let Some(lag) = lag {
             let _ = write!(line, " │ clock {:.1} s behind", lag.0 as f64 / 1000.0);
         }
