@@ -1,6 +1,7 @@
 //! The one integration test binary.
 
 mod broker;
+mod cli;
 #[cfg(feature = "rocksdb")]
 mod log;
 mod engine;
