@@ -8,3 +8,5 @@ mod engine;
 mod laws;
 mod model;
 mod scenarios;
+#[cfg(feature = "rocksdb")]
+mod worker;
