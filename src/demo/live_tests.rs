@@ -15,7 +15,7 @@ use crate::log::embedded::EmbeddedLog;
 use crate::log::{Append, OutRecord, Start, Tail, Topic};
 use crate::render::Style;
 use crate::wire::output::{self, Format, Identity, OutputKind};
-use crate::wire::proto;
+use crate::wire::pb as proto;
 
 /// Reads the fleet's records and writes what [`StandIn`] makes of them, as a processor does; all in partition 0, since
 /// the stand-in knows no partitions, and each broadcast once.

@@ -2,10 +2,10 @@
 
 mod broker;
 mod cli;
-#[cfg(feature = "rocksdb")]
-mod log;
 mod engine;
 mod laws;
+#[cfg(feature = "rocksdb")]
+mod log;
 mod model;
 mod scenarios;
 #[cfg(feature = "rocksdb")]
