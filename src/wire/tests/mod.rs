@@ -1,6 +1,7 @@
 //! Tests of the wire as a whole.
 
 mod agreement;
+mod corpus;
 mod dead_letters;
 mod policies;
 mod refusals;

@@ -5,7 +5,7 @@ use crate::domain::time::Millis;
 use crate::wire::policy::{from_json, from_toml, to_json, toml_keys};
 use crate::wire::reject::Reason;
 
-const TOML: &str = r#"
+pub(super) const TOML: &str = r#"
 version = "2026-03"
 grace_seconds = 0.25
 poll_factor = 2
@@ -166,5 +166,7 @@ fn bad_values_are_refused() {
 fn spans_are_rounded_to_milliseconds() {
     assert_eq!(from_json(br#"{"graceSeconds":0.0005}"#).map(|policy| policy.grace), Ok(Millis(1)));
     assert_eq!(from_json(br#"{"graceSeconds":0.57}"#).map(|policy| policy.grace), Ok(Millis(570)));
+    assert_eq!(from_json(br#"{"graceSeconds":1.5e-1}"#).map(|policy| policy.grace), Ok(Millis(150)));
+    assert_eq!(from_json(br#"{"graceSeconds":2e1}"#).map(|policy| policy.grace), Ok(Millis(20_000)));
     assert_eq!(from_toml("grace_seconds = 0.57").map(|policy| policy.grace), Ok(Millis(570)));
 }
