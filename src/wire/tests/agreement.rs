@@ -55,7 +55,7 @@ fn meaning(message: &pb::Event) -> Option<Event<'_>> {
         Some(SessionRef { id: said(&session.id), started_at: time(session.started_at_ms)?, sequence })
     }
     fn minutes(minutes: i64) -> i16 {
-        minutes.max(-32_768).min(32_767) as i16
+        minutes.clamp(-32_768, 32_767) as i16
     }
     fn span(millis: Option<i64>, default: Millis) -> Option<Millis> {
         let Some(millis) = millis else { return Some(default) };
