@@ -4,8 +4,12 @@ use std::path::PathBuf;
 
 use prost::Message;
 
-const FILES: [&str; 3] =
-    ["proto/lastseen/v1/events.proto", "proto/lastseen/v1/outputs.proto", "proto/lastseen/v1/journal.proto"];
+const FILES: [&str; 4] = [
+    "proto/lastseen/v1/events.proto",
+    "proto/lastseen/v1/outputs.proto",
+    "proto/lastseen/v1/journal.proto",
+    "proto/lastseen/v1/state.proto",
+];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=proto");

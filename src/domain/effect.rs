@@ -77,7 +77,8 @@ pub struct Cause {
 /// What is told of one device.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Effect {
-    /// Its number among the device's effects, from 1, without gaps.
+    /// Its number among the device's effects (status, alarms, connection log), from 1, without gaps. An audit entry
+    /// carries the number of the last effect.
     pub sequence: u64,
     /// When it became true, as best known.
     pub at: Timestamp,

@@ -2,9 +2,18 @@
 //!
 //! Pure, synchronous, total: no clock, no I/O, no randomness, no unordered iteration, no wire format.
 
+pub mod channel;
+pub mod clocks;
+mod command;
+pub mod device;
 pub mod effect;
 pub mod event;
 pub mod facet;
+mod judge;
+pub mod monitoring;
+pub mod node;
 pub mod policy;
 pub mod reason;
+mod receipt;
+pub mod step;
 pub mod time;

@@ -3,14 +3,23 @@
 //! Two real ones stand behind one small interface: Kafka and the embedded log. The worker talks to [`Log`] alone and
 //! knows nothing else of either. A third one, simulated, lives in the tests.
 
+use std::fmt;
 use std::ops::Range;
 use std::time::Duration;
 
 use crate::domain::effect::InputTopic;
 use crate::domain::time::Timestamp;
 
+#[cfg(feature = "rocksdb")]
+pub mod embedded;
+#[cfg(feature = "kafka")]
+pub mod kafka;
+
 /// Number of input topics.
 pub const INPUTS: usize = 3;
+
+/// Number of topics.
+pub const TOPICS: usize = 10;
 
 /// Every topic of Lastseen; real names come from the configuration.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -31,6 +40,69 @@ pub enum Topic {
     Journal,
     /// Rejected input, byte for byte.
     DeadLetter,
+}
+
+impl Topic {
+    /// All of them, inputs first.
+    pub const ALL: [Topic; TOPICS] = [
+        Topic::Input(InputTopic::Control),
+        Topic::Input(InputTopic::Connections),
+        Topic::Input(InputTopic::Activity),
+        Topic::Status,
+        Topic::Alarms,
+        Topic::ConnectionLog,
+        Topic::Audit,
+        Topic::State,
+        Topic::Journal,
+        Topic::DeadLetter,
+    ];
+
+    /// Its place in [`Topic::ALL`]. The embedded log writes it to disk: a topic keeps its number for good.
+    pub const fn number(self) -> usize {
+        match self {
+            Topic::Input(input) => input as usize,
+            Topic::Status => 3,
+            Topic::Alarms => 4,
+            Topic::ConnectionLog => 5,
+            Topic::Audit => 6,
+            Topic::State => 7,
+            Topic::Journal => 8,
+            Topic::DeadLetter => 9,
+        }
+    }
+
+    /// Its name if the configuration does not say otherwise (DESIGN §1).
+    pub const fn default_name(self) -> &'static str {
+        match self {
+            Topic::Input(InputTopic::Control) => "devices.control",
+            Topic::Input(InputTopic::Connections) => "devices.connections",
+            Topic::Input(InputTopic::Activity) => "devices.activity",
+            Topic::Status => "devices.status",
+            Topic::Alarms => "devices.alarms",
+            Topic::ConnectionLog => "devices.connection-log",
+            Topic::Audit => "devices.audit",
+            Topic::State => "devices.state",
+            Topic::Journal => "devices.journal",
+            Topic::DeadLetter => "devices.dead-letter",
+        }
+    }
+
+    /// Whether the log stamps its records when it takes them (LogAppendTime: inputs and journal, DESIGN §1); records
+    /// of the other topics keep the time that their writer gave them.
+    pub const fn stamped_by_log(self) -> bool {
+        matches!(self, Topic::Input(_) | Topic::Journal)
+    }
+
+    /// Whether only the latest record of a key has to stay.
+    pub const fn compacted(self) -> bool {
+        matches!(self, Topic::State)
+    }
+}
+
+impl fmt::Display for Topic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.default_name())
+    }
 }
 
 /// A header of a record: name and value.
@@ -63,6 +135,39 @@ pub struct Inbox {
     pub arena: Vec<u8>,
     /// The records.
     pub slots: Vec<Slot>,
+}
+
+impl Inbox {
+    /// Adds a record; its bytes go to the end of the arena.
+    pub fn push(&mut self, topic: InputTopic, partition: u32, record: Scanned<'_>) {
+        let Inbox { arena, slots } = self;
+        let mut keep = |bytes: &[u8]| {
+            let start = arena.len();
+            arena.extend_from_slice(bytes);
+            start..arena.len()
+        };
+        let key = record.key.map(&mut keep);
+        let value = record.value.map(&mut keep);
+        let headers = (!record.headers.is_empty()).then(|| record.headers.into());
+        let (offset, append_time) = (record.offset, record.timestamp);
+        slots.push(Slot { topic, partition, offset, append_time, key, value, headers });
+    }
+
+    /// The key of one of its records.
+    pub fn key(&self, slot: &Slot) -> Option<&[u8]> {
+        slot.key.clone().map(|range| &self.arena[range])
+    }
+
+    /// The payload of one of its records.
+    pub fn value(&self, slot: &Slot) -> Option<&[u8]> {
+        slot.value.clone().map(|range| &self.arena[range])
+    }
+
+    /// Empties it; the memory stays for the next poll.
+    pub fn clear(&mut self) {
+        self.arena.clear();
+        self.slots.clear();
+    }
 }
 
 /// What happened to the partitions of this member.
@@ -208,6 +313,42 @@ pub trait Log {
 
     /// Leaves the group and closes; what is not committed is gone.
     fn close(&mut self) -> Result<(), LogError>;
+}
+
+/// Writes records from outside a worker: `send`, commands over HTTP, the demo's fleet. Any thread may.
+pub trait Append: Send + Sync {
+    /// Writes records to explicit partitions and returns their offsets, in the order of `records`, once all of them
+    /// are durable (Kafka: acks=all; embedded: one synced write). On an error some may have been written.
+    ///
+    /// The timestamp of a record on a topic that is [`Topic::stamped_by_log`] is the log's, whatever it says.
+    fn append(&self, records: &[OutRecord]) -> Result<Vec<u64>, LogError>;
+}
+
+/// Where a [`Tail`] begins in one partition.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Start {
+    /// With the first record that is still there.
+    Beginning,
+    /// With the next record to be written.
+    End,
+    /// At this offset.
+    At(u64),
+}
+
+/// Follows partitions of any topics, committed records only, in no group: `tail`, the query side, the demo.
+pub trait Tail: Send {
+    /// Waits up to `wait` for records, hands at most about `limit` to `each` (per partition in order of offsets) and
+    /// returns how many.
+    fn read(
+        &mut self,
+        wait: Duration,
+        limit: usize,
+        each: &mut dyn FnMut(Topic, u32, Scanned<'_>),
+    ) -> Result<usize, LogError>;
+
+    /// The next offset to be read of a partition that it follows, beyond markers and aborted records where they are
+    /// known; `None` while that is not known or if the partition is not followed.
+    fn position(&self, topic: Topic, partition: u32) -> Option<u64>;
 }
 
 /// What went wrong with the log.

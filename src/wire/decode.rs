@@ -19,7 +19,7 @@ use crate::domain::time::Timestamp;
 pub const BYTES_MAX: usize = 1024 * 1024;
 
 /// Room for texts that cannot be borrowed from the record. Clear it when the events that borrow from it are done.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub struct Scratch {
     bump: Bump,
 }

@@ -22,14 +22,17 @@ mod read_proto;
 mod read_toml;
 pub mod reject;
 pub mod rfc3339;
+pub mod row;
 mod schema;
 mod sink;
 mod source;
+pub mod state;
 mod write_json;
 mod write_proto;
 
 #[cfg(test)]
 mod tests;
+
 
 /// The messages of `proto/lastseen/v1`, as prost generates them. Events and outputs have a decoder and an encoder of
 /// our own, which is faster and says more; these types are the yardstick for it, and the form of the journal.

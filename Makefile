@@ -1,0 +1,30 @@
+# `make help` says what there is.
+.DEFAULT_GOAL := help
+.PHONY: help demo test bench fmt
+.NOTPARALLEL:
+
+export PATH := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
+
+help:
+	@echo "make demo    builds Lastseen and runs all of it in one process, with a simulated fleet"
+	@echo "             DEVICES=500  SPEED=10  ARGS='…' (further arguments; ARGS=--help lists them)"
+	@echo "make test    everything: format, build, clippy, tests, docs, fuzz-smoke, and the tests against a real Kafka"
+	@echo "             STAGES='fmt clippy' runs some of the stages; KAFKA_BROKERS=host:port uses that cluster"
+	@echo "make bench   the benchmarks  (ARGS='…': a filter and further arguments)"
+	@echo "make fmt     formats the sources"
+	@echo "demo, test and bench install what is missing (deploy/setup.sh) and say so; cargo alone works once it is there."
+
+demo:
+	@deploy/setup.sh
+	cargo run --locked -- demo $(if $(DEVICES),--devices $(DEVICES)) $(if $(SPEED),--speed $(SPEED)) $(ARGS)
+
+test:
+	@tests/run $(STAGES)
+
+# The profile of the tests, so that RocksDB and librdkafka are not compiled a second time (Cargo.toml).
+bench:
+	@deploy/setup.sh
+	cargo bench --locked --profile dev --bench '*' $(if $(ARGS),-- $(ARGS))
+
+fmt:
+	cargo fmt

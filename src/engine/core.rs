@@ -1,0 +1,810 @@
+//! The core of a partition: devices, nodes, policy and timers under one clock. Pure: events and clock readings in,
+//! effects out, in one order that does not depend on how the input is cut (DESIGN §3.1).
+
+use std::sync::Arc;
+
+use crate::domain::clocks::{Clocks, Quiet};
+use crate::domain::device::Device;
+use crate::domain::effect::{AuditEntry, Cause, Effect, EffectKind, Ignored, Origin, Outcome, Rule};
+use crate::domain::event::{Body, Delete, Event, NodeEvent, NodeStatus, Subject};
+use crate::domain::node::{NodeChange, Nodes};
+use crate::domain::policy::Policy;
+use crate::domain::step::Context;
+use crate::domain::time::Timestamp;
+use crate::wire::row::{self, PendingChange, PendingKind, Row, Tombstone};
+
+use super::table::{Kind, Table};
+use super::timers::Timers;
+
+/// A tombstone as a slot holds it.
+pub fn tombstone_bytes(tombstone: &Tombstone) -> Box<[u8]> {
+    let mut bytes = Vec::new();
+    row::encode_row(0, &Row::Tombstone(*tombstone), &mut bytes);
+    bytes.into()
+}
+
+/// An effect and whose it is.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Output {
+    /// The record key of the device; empty for what concerns the partition as a whole.
+    pub key: Box<str>,
+    /// The device's birth; of the partition as a whole: the moment itself.
+    pub birth: Timestamp,
+    /// What is told.
+    pub effect: Effect,
+}
+
+/// A change that goes through all devices in key order before anything later happens.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Change {
+    /// A node went down: its sessions are over.
+    NodeDown {
+        /// The node.
+        node: Box<str>,
+        /// The down.
+        at: Timestamp,
+        /// Concluded from silence.
+        timed_out: bool,
+    },
+    /// A node's time-out was disproved.
+    NodeReturned {
+        /// The node.
+        node: Box<str>,
+        /// The sign of life.
+        at: Timestamp,
+    },
+    /// Another policy is in force.
+    Policy {
+        /// The one before.
+        before: Arc<Policy>,
+    },
+    /// The monitor sees again.
+    Sight,
+}
+
+/// A change under way.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Pending {
+    /// What changes.
+    pub change: Change,
+    /// The record that brought it.
+    pub origin: Origin,
+    /// The last device that it went through.
+    pub after: Option<Box<str>>,
+    /// Devices it has yet to go through, in reverse; made anew where it was lost.
+    todo: Option<Vec<u32>>,
+}
+
+impl Pending {
+    /// A change that goes on after recovery. Of a policy the predecessor is in its own row.
+    pub fn resume(change: PendingChange, predecessor: Option<Policy>) -> Pending {
+        let PendingChange { kind, origin, after } = change;
+        let change = match kind {
+            PendingKind::NodeDown { node, at, timed_out } => Change::NodeDown { node, at, timed_out },
+            PendingKind::NodeReturned { node, at } => Change::NodeReturned { node, at },
+            PendingKind::Policy => Change::Policy { before: Arc::new(predecessor.unwrap_or_default()) },
+            PendingKind::Sight => Change::Sight,
+        };
+        Pending { change, origin, after, todo: None }
+    }
+
+    /// As the partition's row has it.
+    pub fn to_row(&self) -> PendingChange {
+        let kind = match &self.change {
+            Change::NodeDown { node, at, timed_out } => {
+                PendingKind::NodeDown { node: node.clone(), at: *at, timed_out: *timed_out }
+            }
+            Change::NodeReturned { node, at } => PendingKind::NodeReturned { node: node.clone(), at: *at },
+            Change::Policy { .. } => PendingKind::Policy,
+            Change::Sight => PendingKind::Sight,
+        };
+        PendingChange { kind, origin: self.origin, after: self.after.clone() }
+    }
+}
+
+/// How a device was before the step that touched it first.
+#[derive(Debug)]
+pub struct Touched {
+    /// Its number.
+    pub number: u32,
+    /// Its clocks before.
+    pub clocks: Clocks,
+    /// The rest before, if more than its clocks was touched.
+    pub rest: Option<Before>,
+}
+
+/// What a slot held besides its clocks.
+#[derive(Debug)]
+pub struct Before {
+    /// What stood there.
+    pub kind: Kind,
+    /// Its key; kept for a slot that is freed.
+    pub key: Box<str>,
+    /// Its row.
+    pub row: Box<[u8]>,
+    /// Its quiet bits.
+    pub quiet: Quiet,
+}
+
+/// Devices, nodes, policy and timers of one partition.
+#[derive(Debug)]
+pub struct Core {
+    /// The devices.
+    pub table: Table,
+    /// The nodes.
+    pub nodes: Nodes,
+    /// The policy in force.
+    pub policy: Arc<Policy>,
+    /// A change under way.
+    pub pending: Option<Pending>,
+    /// The partition clock.
+    pub clock: Timestamp,
+    /// The last return of sight.
+    pub sight: Timestamp,
+    /// Events whose time was clamped, so far.
+    pub clamped: u64,
+    /// What this step touched, in order of first touch.
+    pub touched: Vec<Touched>,
+    /// What this step tells.
+    pub outputs: Vec<Output>,
+    /// Deadlines that this step fired.
+    pub fired: u64,
+    timers: Timers,
+    /// The node that is due next; to be found anew after a change of nodes or policy.
+    next_node: Option<Option<(Timestamp, Box<str>)>>,
+    /// Number of the step, to know what it touched already.
+    step: u32,
+    /// Number of the partition's own effects.
+    sequence: u64,
+    before: BeforeStep,
+    scratch: Vec<u8>,
+    effects: Vec<Effect>,
+}
+
+/// What the step before left, besides the devices.
+#[derive(Clone, Debug)]
+struct BeforeStep {
+    nodes: Nodes,
+    policy: Arc<Policy>,
+    pending: Option<Pending>,
+    clock: Timestamp,
+    sight: Timestamp,
+    sequence: u64,
+}
+
+impl Default for Core {
+    fn default() -> Core {
+        Core {
+            table: Table::default(),
+            nodes: Nodes::default(),
+            policy: Arc::default(),
+            pending: None,
+            clock: Timestamp::NEVER,
+            sight: Timestamp::NEVER,
+            clamped: 0,
+            touched: Vec::new(),
+            outputs: Vec::new(),
+            fired: 0,
+            timers: Timers::default(),
+            next_node: None,
+            step: 1,
+            sequence: 0,
+            before: BeforeStep {
+                nodes: Nodes::default(),
+                policy: Arc::default(),
+                pending: None,
+                clock: Timestamp::NEVER,
+                sight: Timestamp::NEVER,
+                sequence: 0,
+            },
+            scratch: Vec::new(),
+            effects: Vec::new(),
+        }
+    }
+}
+
+/// Whether a step is through with what it was asked, or stopped at its limit of effects.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use]
+pub enum Progress {
+    /// Through.
+    Done,
+    /// The limit is reached; ask again, with nothing else in between.
+    Full,
+}
+
+impl Core {
+    /// Forgets what the step before touched and told.
+    pub fn begin_step(&mut self) {
+        self.touched.clear();
+        self.outputs.clear();
+        self.fired = 0;
+        self.step = self.step.wrapping_add(1);
+        self.before = BeforeStep {
+            nodes: self.nodes.clone(),
+            policy: self.policy.clone(),
+            pending: self.pending.clone(),
+            clock: self.clock,
+            sight: self.sight,
+            sequence: self.sequence,
+        };
+    }
+
+    /// The observed time that counts for an event: further ahead than the policy allows, it is the later of append
+    /// time and arrival (SEMANTICS §2).
+    pub fn clamp(&mut self, observed_at: Timestamp, appended_at: Timestamp, arrival: Timestamp) -> Timestamp {
+        let latest = appended_at.max(arrival);
+        if observed_at > latest + self.policy.max_future {
+            self.clamped += 1;
+            return latest;
+        }
+        observed_at
+    }
+
+    /// Moves the clock to `to` and fires what is due by then: the smallest (deadline, device) first, nodes before
+    /// devices. `limit` bounds the outputs of the step.
+    pub fn advance(&mut self, to: Timestamp, limit: usize) -> Progress {
+        assert!(to >= self.clock, "the clock of a partition never goes back: {} after {}", to, self.clock);
+        // A change goes through all devices at the moment that it began, before the clock moves on.
+        if self.run_change(limit) == Progress::Full {
+            return Progress::Full;
+        }
+        self.clock = to;
+        loop {
+            if self.run_change(limit) == Progress::Full {
+                return Progress::Full;
+            }
+            let node = self.node_due(to);
+            let device = self.timers.next(to);
+            if node.is_none() && device.is_none() {
+                return Progress::Done;
+            }
+            if self.outputs.len() >= limit {
+                return Progress::Full;
+            }
+            match (node, device) {
+                (Some(due), device) if device.is_none_or(|(other, _)| due <= other) => self.time_out_node(),
+                (_, Some((due, _))) => {
+                    if self.fire_moment(due, limit) == Progress::Full {
+                        return Progress::Full;
+                    }
+                }
+                _ => return Progress::Done,
+            }
+        }
+    }
+
+    /// Looks at every device whose entry is due at `moment`, in key order.
+    fn fire_moment(&mut self, moment: Timestamp, limit: usize) -> Progress {
+        let mut numbers = Vec::new();
+        while let Some((due, number)) = self.timers.next(moment)
+            && due == moment
+        {
+            self.timers.take();
+            numbers.push(number);
+        }
+        if numbers.len() > 1 {
+            numbers.sort_unstable_by(|a, b| self.table.slot(*a).key.cmp(&self.table.slot(*b).key));
+            numbers.dedup();
+        }
+        for (index, number) in numbers.iter().enumerate() {
+            if self.outputs.len() >= limit {
+                for rest in &numbers[index..] {
+                    self.timers.arm(*rest, Some(moment));
+                }
+                return Progress::Full;
+            }
+            self.fire_device(*number, moment);
+        }
+        Progress::Done
+    }
+
+    /// Fires what is due of one device at `moment`; arms it for what follows.
+    fn fire_device(&mut self, number: u32, moment: Timestamp) {
+        match self.table.slot(number).kind {
+            Kind::Free => {}
+            Kind::Tombstone => {
+                let due = self.tombstone(number).deleted_at + self.policy.tombstone_retention;
+                if due <= moment {
+                    self.fired += 1;
+                    self.touch_all(number);
+                    self.table.remove(number);
+                    self.timers.arm(number, None);
+                } else {
+                    self.timers.arm(number, Some(due));
+                }
+            }
+            Kind::Live => {
+                let mut fired = 0;
+                self.with_device(number, Origin::Clock, None, |device, context, out| {
+                    while device.next_due(context.policy).is_some_and(|(due, _)| due <= moment) {
+                        device.fire(context, out);
+                        fired += 1;
+                    }
+                });
+                self.fired += fired;
+            }
+        }
+    }
+
+    fn tombstone(&self, number: u32) -> Tombstone {
+        match row::decode_row(&self.table.slot(number).row) {
+            Ok((_, Row::Tombstone(tombstone))) => tombstone,
+            other => panic!("a tombstone in memory is one that we wrote, not {other:?}"),
+        }
+    }
+
+    /// When the node that is due next is, if that is at or before `to`.
+    fn node_due(&mut self, to: Timestamp) -> Option<Timestamp> {
+        let (nodes, policy) = (&self.nodes, &self.policy);
+        let next = self.next_node.get_or_insert_with(|| nodes.next_due(policy).map(|(due, id)| (due, id.into())));
+        next.as_ref().map(|(due, _)| *due).filter(|due| *due <= to)
+    }
+
+    fn time_out_node(&mut self) {
+        let Some(Some((due, id))) = self.next_node.take() else { return };
+        self.fired += 1;
+        let Some(node) = self.nodes.0.get_mut(&id) else { return };
+        node.time_out(due);
+        let sentence = format!("Node {id} fell silent; it counts as down since {}.", due.time_of_day());
+        self.audit(due, Rule::NodeTimedOut, Origin::Clock, "node", &id, "up", "down (timed out)", sentence);
+        self.start_change(Change::NodeDown { node: id, at: due, timed_out: true }, Origin::Clock);
+    }
+
+    /// Tells the outcome of something that concerns the partition as a whole.
+    #[allow(clippy::too_many_arguments)]
+    fn audit(
+        &mut self,
+        at: Timestamp,
+        rule: Rule,
+        origin: Origin,
+        command: &'static str,
+        subject: &str,
+        before: &str,
+        after: &str,
+        sentence: String,
+    ) {
+        self.sequence += 1;
+        let entry = AuditEntry {
+            command,
+            outcome: Outcome::Applied,
+            actor: None,
+            subject: Some(subject.into()),
+            before: before.into(),
+            after: after.into(),
+            note: None,
+        };
+        let cause = Cause { rule, origin, deadline: None, event_id: None, sentence };
+        let effect =
+            Effect { sequence: self.sequence, at, recorded_at: self.clock, cause, kind: EffectKind::Audit(entry) };
+        self.outputs.push(Output { key: Box::default(), birth: self.clock, effect });
+    }
+
+    /// Folds an event that arrives at the clock. `observed_at` has been clamped. What was due before it has fired:
+    /// [`Core::advance`] first. A change that it brings goes on in the next [`Core::advance`].
+    pub fn apply(&mut self, event: &Event<'_>, observed_at: Timestamp, origin: Origin) -> Outcome {
+        match &event.subject {
+            Subject::Device { key, body } => self.apply_device(key, body, observed_at, origin, event.event_id),
+            Subject::Node(node) => self.apply_node(node, observed_at, origin),
+            Subject::Policy(policy) => {
+                let name = |policy: &Policy| policy.version.clone().unwrap_or_else(|| "unnamed".into());
+                let (before, after) = (name(&self.policy), name(policy));
+                let sentence = format!("Policy {after} is in force since {}.", self.clock.time_of_day());
+                self.audit(self.clock, Rule::PolicyChanged, origin, "policy", &after, &before, &after, sentence);
+                let before = std::mem::replace(&mut self.policy, Arc::new((**policy).clone()));
+                self.next_node = None;
+                self.start_change(Change::Policy { before }, origin);
+                Outcome::Applied
+            }
+        }
+    }
+
+    fn apply_node(&mut self, event: &NodeEvent<'_>, at: Timestamp, origin: Origin) -> Outcome {
+        self.next_node = None;
+        let was_up = self.nodes.0.get(event.node_id).map(|node| node.up);
+        let change = self.nodes.apply(event, at);
+        let id = event.node_id;
+        let word = |up: Option<bool>| match up {
+            None => "unknown",
+            Some(true) => "up",
+            Some(false) => "down",
+        };
+        let is_up = self.nodes.0.get(id).map(|node| node.up);
+        if was_up != is_up && event.status != NodeStatus::Heartbeat || was_up == Some(false) && is_up == Some(true) {
+            let rule = if is_up == Some(true) { Rule::NodeTimeoutDisproved } else { Rule::NodeDown };
+            let sentence = format!("Node {id} is {} since {}.", word(is_up), at.time_of_day());
+            self.audit(at, rule, origin, "node", id, word(was_up), word(is_up), sentence);
+        }
+        match change {
+            NodeChange::None => Outcome::Applied,
+            NodeChange::Older => Outcome::Ignored(Ignored::Older),
+            NodeChange::Down { at, timed_out } => {
+                self.start_change(Change::NodeDown { node: id.into(), at, timed_out }, origin);
+                Outcome::Applied
+            }
+            NodeChange::Disproved { at } => {
+                self.start_change(Change::NodeReturned { node: id.into(), at }, origin);
+                Outcome::Applied
+            }
+        }
+    }
+
+    /// Sight returns at `at`, which is the clock from then on: before any deadline of that moment.
+    pub fn see(&mut self, at: Timestamp) {
+        assert!(at >= self.clock, "sight cannot return before the clock");
+        self.clock = at;
+        self.sight = at;
+        self.nodes.sight(at);
+        self.next_node = None;
+        let sentence = format!("The monitor sees again since {}.", at.time_of_day());
+        self.audit(at, Rule::Sight, Origin::Clock, "sight", "", "blind", "sees", sentence);
+        self.start_change(Change::Sight, Origin::Clock);
+    }
+
+    fn start_change(&mut self, change: Change, origin: Origin) {
+        assert!(self.pending.is_none(), "one change at a time");
+        self.pending = Some(Pending { change, origin, after: None, todo: None });
+    }
+
+    /// Goes on with the change under way. It must be through before anything later happens.
+    fn run_change(&mut self, limit: usize) -> Progress {
+        let Some(mut pending) = self.pending.take() else { return Progress::Done };
+        let after = pending.after.as_deref();
+        let mut todo = pending.todo.take().unwrap_or_else(|| {
+            let mut todo = self.table.in_key_order(after);
+            todo.reverse();
+            todo
+        });
+        let mut last = None;
+        while let Some(number) = todo.last().copied() {
+            if self.outputs.len() >= limit {
+                if let Some(last) = last {
+                    pending.after = Some(self.table.slot(last).key.clone());
+                }
+                pending.todo = Some(todo);
+                self.pending = Some(pending);
+                return Progress::Full;
+            }
+            todo.pop();
+            last = Some(number);
+            self.change_device(number, &pending);
+        }
+        Progress::Done
+    }
+
+    fn change_device(&mut self, number: u32, pending: &Pending) {
+        let slot = self.table.slot(number);
+        if slot.kind == Kind::Tombstone {
+            if matches!(pending.change, Change::Policy { .. }) {
+                let due = self.tombstone(number).deleted_at + self.policy.tombstone_retention;
+                self.timers.arm(number, Some(due));
+            }
+            return;
+        }
+        if let Change::NodeDown { node, .. } | Change::NodeReturned { node, .. } = &pending.change
+            && memchr::memmem::find(&slot.row, node.as_bytes()).is_none()
+        {
+            // The row does not even mention the node.
+            return;
+        }
+        self.with_device(number, pending.origin, None, |device, context, out| match &pending.change {
+            Change::NodeDown { node, at, timed_out } => {
+                if device.knows_node(node) {
+                    device.node_down(node, *at, *timed_out, context, out);
+                }
+            }
+            Change::NodeReturned { node, at } => {
+                if device.knows_node(node) {
+                    device.node_returned(node, *at, context, out);
+                }
+            }
+            Change::Policy { before } => device.policy_changed(before, context, out),
+            Change::Sight => device.sight(context, out),
+        });
+    }
+
+    fn apply_device(
+        &mut self,
+        key: &str,
+        body: &Body<'_>,
+        at: Timestamp,
+        origin: Origin,
+        event_id: Option<&str>,
+    ) -> Outcome {
+        let Some(number) = self.table.find(key) else {
+            if let Body::Delete(_) = body {
+                let number = self.birth(key);
+                self.bury(number, Tombstone { deleted_at: at, sequence: 0, number });
+                return Outcome::Applied;
+            }
+            let number = self.birth(key);
+            let mut device = Device::new(self.clock, 0, Timestamp::NEVER);
+            return self.fold(number, &mut device, body, at, origin, event_id);
+        };
+        let slot = self.table.slot_mut(number);
+        if slot.kind == Kind::Tombstone {
+            return self.apply_to_tombstone(number, body, at, origin, event_id);
+        }
+        if let Body::Activity(activity) = body {
+            let before = slot.clocks;
+            if slot.clocks.absorb(slot.quiet, activity, at, &self.policy) {
+                if slot.touched != self.step {
+                    slot.touched = self.step;
+                    self.touched.push(Touched { number, clocks: before, rest: None });
+                }
+                return Outcome::Applied;
+            }
+        }
+        let mut device = self.device(number);
+        if let Body::Delete(delete) = body {
+            return self.delete(number, &mut device, delete, at, origin, event_id);
+        }
+        self.fold(number, &mut device, body, at, origin, event_id)
+    }
+
+    fn apply_to_tombstone(
+        &mut self,
+        number: u32,
+        body: &Body<'_>,
+        at: Timestamp,
+        origin: Origin,
+        event_id: Option<&str>,
+    ) -> Outcome {
+        let tombstone = self.tombstone(number);
+        if at <= tombstone.deleted_at {
+            return Outcome::Ignored(Ignored::Deleted);
+        }
+        if let Body::Delete(_) = body {
+            self.bury(number, Tombstone { deleted_at: at, ..tombstone });
+            return Outcome::Applied;
+        }
+        self.touch_all(number);
+        self.table.slot_mut(number).kind = Kind::Live;
+        let mut device = Device::new(self.clock, tombstone.sequence, tombstone.deleted_at);
+        self.fold(number, &mut device, body, at, origin, event_id)
+    }
+
+    fn delete(
+        &mut self,
+        number: u32,
+        device: &mut Device,
+        body: &Delete<'_>,
+        at: Timestamp,
+        origin: Origin,
+        event_id: Option<&str>,
+    ) -> Outcome {
+        let mut outcome = Outcome::Applied;
+        self.run(number, device, origin, event_id, |device, context, out| {
+            outcome = device.delete(body, at, context, out);
+        });
+        if outcome == Outcome::Applied {
+            self.bury(number, Tombstone { deleted_at: at, sequence: device.sequence, number });
+        }
+        outcome
+    }
+
+    fn bury(&mut self, number: u32, tombstone: Tombstone) {
+        self.touch_all(number);
+        let slot = self.table.slot_mut(number);
+        slot.kind = Kind::Tombstone;
+        slot.clocks = Clocks::default();
+        slot.quiet = Quiet::default();
+        slot.row = tombstone_bytes(&tombstone);
+        self.timers.arm(number, Some(tombstone.deleted_at + self.policy.tombstone_retention));
+    }
+
+    fn birth(&mut self, key: &str) -> u32 {
+        let number = self.table.insert(key);
+        let slot = self.table.slot_mut(number);
+        slot.touched = self.step;
+        slot.rewritten = self.step;
+        let rest = Before { kind: Kind::Free, key: key.into(), row: Box::default(), quiet: Quiet::default() };
+        self.touched.push(Touched { number, clocks: Clocks::default(), rest: Some(rest) });
+        number
+    }
+
+    /// The device in a live slot.
+    pub fn device(&self, number: u32) -> Device {
+        let slot = self.table.slot(number);
+        row::decode_facts(&slot.row, slot.clocks).expect("a row in memory is one that we wrote")
+    }
+
+    fn fold(
+        &mut self,
+        number: u32,
+        device: &mut Device,
+        body: &Body<'_>,
+        at: Timestamp,
+        origin: Origin,
+        event_id: Option<&str>,
+    ) -> Outcome {
+        let mut outcome = Outcome::Applied;
+        self.run(number, device, origin, event_id, |device, context, out| {
+            outcome = device.apply(body, at, context, out);
+        });
+        outcome
+    }
+
+    fn with_device(
+        &mut self,
+        number: u32,
+        origin: Origin,
+        event_id: Option<&str>,
+        act: impl FnOnce(&mut Device, &Context<'_>, &mut Vec<Effect>),
+    ) {
+        let mut device = self.device(number);
+        self.run(number, &mut device, origin, event_id, act);
+    }
+
+    /// Lets `act` change a device, stores it, arms its timer, collects what it tells.
+    fn run(
+        &mut self,
+        number: u32,
+        device: &mut Device,
+        origin: Origin,
+        event_id: Option<&str>,
+        act: impl FnOnce(&mut Device, &Context<'_>, &mut Vec<Effect>),
+    ) {
+        let mut effects = std::mem::take(&mut self.effects);
+        let context = Context {
+            key: &self.table.slot(number).key,
+            now: self.clock,
+            sight: self.sight,
+            policy: &self.policy,
+            nodes: &self.nodes,
+            origin,
+            event_id,
+        };
+        act(device, &context, &mut effects);
+        for effect in effects.drain(..) {
+            self.outputs.push(Output { key: self.table.slot(number).key.clone(), birth: device.birth, effect });
+        }
+        self.effects = effects;
+        self.store(number, device);
+    }
+
+    fn store(&mut self, number: u32, device: &Device) {
+        self.scratch.clear();
+        row::encode_facts(device, &mut self.scratch);
+        let slot = self.table.slot_mut(number);
+        // A clock that is forgotten (inference switched on) is more than a pack can tell.
+        let forgets = slot.clocks.channels.iter().zip(&device.clocks.channels).any(|(old, new)| new < old);
+        let same_row = *slot.row == *self.scratch && !forgets;
+        if !same_row {
+            self.touch_all(number);
+        } else if slot.touched != self.step {
+            slot.touched = self.step;
+            let clocks = slot.clocks;
+            self.touched.push(Touched { number, clocks, rest: None });
+        }
+        let due = device.next_due(&self.policy).map(|(due, _)| due);
+        let slot = self.table.slot_mut(number);
+        if !same_row {
+            slot.row = self.scratch.as_slice().into();
+        }
+        slot.clocks = device.clocks;
+        slot.quiet = device.quiet();
+        self.timers.arm(number, due);
+    }
+
+    /// Keeps how a slot was, row and all, if this step did not yet. A slot whose clocks were kept before has two
+    /// entries then; undone in reverse, both count.
+    fn touch_all(&mut self, number: u32) {
+        let slot = self.table.slot_mut(number);
+        if slot.rewritten == self.step {
+            return;
+        }
+        slot.touched = self.step;
+        slot.rewritten = self.step;
+        let rest = Before { kind: slot.kind, key: slot.key.clone(), row: slot.row.clone(), quiet: slot.quiet };
+        self.touched.push(Touched { number, clocks: slot.clocks, rest: Some(rest) });
+    }
+
+    /// Makes everything as it was before this step: its transaction was aborted.
+    pub fn roll_back(&mut self) {
+        let touched = std::mem::take(&mut self.touched);
+        for Touched { number, clocks, rest } in touched.iter().rev() {
+            if let Some(before) = rest {
+                let is_free = self.table.slot(*number).kind == Kind::Free;
+                match (before.kind, is_free) {
+                    (Kind::Free, false) => {
+                        self.table.remove(*number);
+                        continue;
+                    }
+                    (Kind::Free, true) => continue,
+                    (_, true) => self.table.insert_at(*number, &before.key),
+                    (_, false) => {}
+                }
+                let slot = self.table.slot_mut(*number);
+                slot.kind = before.kind;
+                slot.row = before.row.clone();
+                slot.quiet = before.quiet;
+            }
+            self.table.slot_mut(*number).clocks = *clocks;
+        }
+        self.table.rebuild_free();
+        let before = self.before.clone();
+        self.nodes = before.nodes;
+        self.policy = before.policy;
+        self.next_node = None;
+        self.pending = before.pending;
+        self.clock = before.clock;
+        self.sight = before.sight;
+        self.sequence = before.sequence;
+        for Touched { number, .. } in &touched {
+            self.arm(*number);
+        }
+        self.begin_step();
+    }
+
+    /// The nodes before this step.
+    pub fn nodes_before(&self) -> &Nodes {
+        &self.before.nodes
+    }
+
+    /// Whether the policy in force, or the one it replaces, is another than before this step.
+    pub fn policy_moved(&self) -> bool {
+        !Arc::ptr_eq(&self.policy, &self.before.policy)
+            || self.predecessor().is_some() != Self::predecessor_of(&self.before.pending).is_some()
+    }
+
+    /// The policy before the one in force, while the change goes on.
+    pub fn predecessor(&self) -> Option<&Policy> {
+        Self::predecessor_of(&self.pending)
+    }
+
+    fn predecessor_of(pending: &Option<Pending>) -> Option<&Policy> {
+        match &pending.as_ref()?.change {
+            Change::Policy { before } => Some(before),
+            _ => None,
+        }
+    }
+
+    /// Whether what concerns the partition as a whole is another than before this step.
+    pub fn partition_moved(&self) -> bool {
+        self.sight != self.before.sight
+            || self.sequence != self.before.sequence
+            || self.pending.is_some()
+            || self.before.pending.is_some()
+    }
+
+    /// After recovery: the policy before the one in force, while the change goes on.
+    pub fn set_predecessor(&mut self, before: Arc<Policy>) {
+        let change = Change::Policy { before };
+        self.pending = Some(Pending { change, origin: Origin::Clock, after: None, todo: None });
+    }
+
+    /// After recovery: what the partition's row says.
+    pub fn set_facts(&mut self, sight: Timestamp, sequence: u64, pending: Option<Pending>) {
+        self.sight = sight;
+        self.sequence = sequence;
+        self.pending = pending;
+    }
+
+    /// After recovery: makes the slot's hot part, and arms its timer.
+    pub fn prepare(&mut self, number: u32) {
+        if self.table.slot(number).kind == Kind::Live {
+            let quiet = self.device(number).quiet();
+            self.table.slot_mut(number).quiet = quiet;
+        }
+        self.arm(number);
+    }
+
+    /// Number of the partition's own effects, so far.
+    pub fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
+    /// Arms the timer of a slot by what stands there.
+    pub fn arm(&mut self, number: u32) {
+        if number >= self.table.capacity() {
+            return;
+        }
+        let due = match self.table.slot(number).kind {
+            Kind::Free => None,
+            Kind::Tombstone => Some(self.tombstone(number).deleted_at + self.policy.tombstone_retention),
+            Kind::Live => self.device(number).next_due(&self.policy).map(|(due, _)| due),
+        };
+        self.timers.arm(number, due);
+    }
+}

@@ -1,0 +1,227 @@
+//! The journal: one entry for each transaction and partition, chained by hash (DESIGN §3.2).
+
+use prost::Message;
+use xxhash_rust::xxh3::{Xxh3, xxh3_128};
+
+use crate::domain::effect::InputTopic;
+use crate::domain::time::Timestamp;
+use crate::log::{OutRecord, Positions, Topic};
+use crate::wire::pb as proto;
+
+/// The version of the rules that are code. It grows when the same inputs would lead to other outputs.
+pub const FOLD_VERSION: u32 = 1;
+
+/// Names an entry: XXH3-128 of its bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+pub struct EntryHash(pub u128);
+
+impl std::fmt::Debug for EntryHash {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+impl std::fmt::Display for EntryHash {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+/// The newest entry of a partition; what the group's offsets carry as metadata.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Head {
+    /// Grows with each owner of the partition.
+    pub epoch: u64,
+    /// Number of the entry, from 1; 0: none yet.
+    pub seq: u64,
+    /// Its hash.
+    pub hash: EntryHash,
+}
+
+impl Head {
+    /// As metadata of an offset.
+    pub fn to_metadata(self) -> String {
+        format!("lastseen1 {} {} {}", self.epoch, self.seq, self.hash)
+    }
+
+    /// From metadata of an offset; `None` if it is not ours.
+    pub fn from_metadata(text: &str) -> Option<Head> {
+        let mut words = text.split(' ');
+        if words.next() != Some("lastseen1") {
+            return None;
+        }
+        let epoch = words.next()?.parse().ok()?;
+        let seq = words.next()?.parse().ok()?;
+        let hash = EntryHash(u128::from_str_radix(words.next()?, 16).ok()?);
+        words.next().is_none().then_some(Head { epoch, seq, hash })
+    }
+}
+
+/// What was consumed of one topic.
+#[derive(Clone)]
+pub struct Consumed {
+    /// First offset that was not consumed before.
+    pub from: u64,
+    /// First offset that is not consumed yet.
+    pub to: u64,
+    /// Records in between.
+    pub count: u64,
+    hash: Xxh3,
+}
+
+impl Consumed {
+    /// Nothing yet, from here on.
+    pub fn new(from: u64) -> Consumed {
+        Consumed { from, to: from, count: 0, hash: Xxh3::new() }
+    }
+
+    /// One record more.
+    pub fn record(&mut self, offset: u64, append_time: Timestamp, key: Option<&[u8]>, value: Option<&[u8]>) {
+        self.to = offset + 1;
+        self.count += 1;
+        let mut head = [0u8; 32];
+        head[..8].copy_from_slice(&offset.to_le_bytes());
+        head[8..16].copy_from_slice(&append_time.millis().to_le_bytes());
+        head[16..24].copy_from_slice(&key.map_or(u64::MAX, |key| key.len() as u64).to_le_bytes());
+        head[24..].copy_from_slice(&value.map_or(u64::MAX, |value| value.len() as u64).to_le_bytes());
+        self.hash.update(&head);
+        self.hash.update(key.unwrap_or_default());
+        self.hash.update(value.unwrap_or_default());
+    }
+
+    /// As the entry has it.
+    pub fn to_proto(&self, topic: InputTopic) -> proto::ConsumedRange {
+        proto::ConsumedRange {
+            topic: topic as u32 + 1,
+            from: self.from,
+            to: self.to,
+            count: self.count,
+            hash: self.hash.digest(),
+        }
+    }
+}
+
+/// The number that stands for an output topic in an entry; the journal itself has none.
+pub fn output_number(topic: Topic) -> Option<u32> {
+    match topic {
+        Topic::Status => Some(1),
+        Topic::Alarms => Some(2),
+        Topic::ConnectionLog => Some(3),
+        Topic::Audit => Some(4),
+        Topic::State => Some(5),
+        Topic::DeadLetter => Some(6),
+        Topic::Journal | Topic::Input(_) => None,
+    }
+}
+
+/// Counts and hashes of what was produced, per topic.
+pub fn produced(records: &[OutRecord]) -> Vec<proto::ProducedRecords> {
+    let mut hashes: [(u64, Xxh3); 6] = std::array::from_fn(|_| (0, Xxh3::new()));
+    for record in records {
+        let Some(number) = output_number(record.topic) else { continue };
+        let (count, hash) = &mut hashes[number as usize - 1];
+        *count += 1;
+        let length = |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or(u64::MAX, |bytes| bytes.len() as u64);
+        hash.update(&record.timestamp.millis().to_le_bytes());
+        hash.update(&length(&record.key).to_le_bytes());
+        hash.update(&length(&record.value).to_le_bytes());
+        hash.update(record.key.as_deref().unwrap_or_default());
+        hash.update(record.value.as_deref().unwrap_or_default());
+    }
+    hashes
+        .into_iter()
+        .zip(1..)
+        .filter(|((count, _), _)| *count > 0)
+        .map(|((count, hash), topic)| proto::ProducedRecords { topic, count, hash: hash.digest() })
+        .collect()
+}
+
+/// An entry as bytes, and its name.
+pub fn seal(entry: &proto::JournalEntry) -> (Vec<u8>, EntryHash) {
+    let bytes = entry.encode_to_vec();
+    let hash = EntryHash(xxh3_128(&bytes));
+    (bytes, hash)
+}
+
+/// An entry that was read.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// What it says.
+    pub entry: proto::JournalEntry,
+    /// Its name.
+    pub hash: EntryHash,
+}
+
+/// Why bytes are no entry.
+#[derive(Debug, thiserror::Error)]
+pub enum BadEntry {
+    /// They are no entry at all.
+    #[error("the journal entry cannot be decoded: {0}")]
+    Damaged(#[from] prost::DecodeError),
+    /// A newer version wrote it.
+    #[error(
+        "the journal entry {seq} was written by fold version {version}; this program knows {FOLD_VERSION} at most: \
+         use the newer program"
+    )]
+    Newer {
+        /// The entry.
+        seq: u64,
+        /// Its fold version.
+        version: u32,
+    },
+}
+
+/// Reads an entry.
+pub fn open(bytes: &[u8]) -> Result<Entry, BadEntry> {
+    let entry = proto::JournalEntry::decode(bytes)?;
+    if entry.fold_version > FOLD_VERSION {
+        return Err(BadEntry::Newer { seq: entry.seq, version: entry.fold_version });
+    }
+    Ok(Entry { entry, hash: EntryHash(xxh3_128(bytes)) })
+}
+
+impl Entry {
+    /// The head that this entry makes.
+    pub fn head(&self) -> Head {
+        Head { epoch: self.entry.epoch, seq: self.entry.seq, hash: self.hash }
+    }
+
+    /// The hash of the entry before.
+    pub fn previous(&self) -> EntryHash {
+        let bytes: [u8; 16] = self.entry.previous_hash.as_slice().try_into().unwrap_or_default();
+        EntryHash(u128::from_le_bytes(bytes))
+    }
+
+    /// The clock at the end of the step.
+    pub fn clock(&self) -> Timestamp {
+        Timestamp::from_millis(self.entry.clock_ms)
+    }
+
+    /// Moves positions past what was consumed. A gap between them and the entry is returned: topic, where we are,
+    /// where the entry goes on.
+    pub fn move_positions(&self, positions: &mut Positions) -> Result<(), (InputTopic, u64, u64)> {
+        for range in &self.entry.ranges {
+            let index = (range.topic as usize).wrapping_sub(1);
+            let Some(topic) = InputTopic::ALL.get(index) else { continue };
+            if range.from != positions[index] && positions[index] != u64::MAX {
+                return Err((*topic, positions[index], range.from));
+            }
+            positions[index] = range.to;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_comes_back_from_its_metadata() {
+        let head = Head { epoch: 7, seq: 42, hash: EntryHash(0x1234) };
+        assert_eq!(Head::from_metadata(&head.to_metadata()), Some(head));
+        for foreign in ["", "lastseen1", "lastseen1 1 2", "lastseen1 1 2 xyz", "other 1 2 3", "lastseen1 1 2 3 4"] {
+            assert_eq!(Head::from_metadata(foreign), None, "{foreign:?}");
+        }
+    }
+}

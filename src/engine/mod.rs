@@ -1,0 +1,12 @@
+//! The engine: deterministic steps over one partition, their journal, timers and clock (DESIGN §3).
+//!
+//! Pure: no I/O, no clock, no randomness. The worker gives it records and readings, and makes true what it says.
+
+pub mod clock;
+pub mod core;
+pub mod journal;
+pub mod pack;
+pub mod recovery;
+pub mod step;
+pub mod table;
+pub mod timers;

@@ -1,0 +1,662 @@
+//! The step: everything that arrived up to the clock, in the order of arrival, with the deadlines in between; what it
+//! makes of the partition, and what it has to say, as the records of one transaction (DESIGN §3.1).
+
+use std::sync::Arc;
+
+use xxhash_rust::xxh3::{Xxh3, xxh3_64};
+
+use crate::domain::clocks::Clocks;
+use crate::domain::effect::{EffectKind, InputTopic, Origin, Outcome};
+use crate::domain::event::{Event, split_key};
+use crate::domain::node::Nodes;
+use crate::domain::time::{Millis, Timestamp};
+use crate::log::{INPUTS, OutRecord, Positions, Slot, Topic};
+use crate::wire::decode::{self, RawRecord, Scratch};
+use crate::wire::output::{self, Format, Identity};
+use crate::wire::reject::Reason;
+use crate::wire::row::{self, DeviceRow, PartitionRow, PolicyRow, Row, key};
+use crate::wire::{dead_letter, pb as proto, policy};
+
+use super::core::{Core, Progress, Touched};
+use super::journal::{self, Consumed, FOLD_VERSION, Head};
+use super::pack::PackWriter;
+use super::table::Kind;
+
+/// Settings of a step. All of it is in the journal, for a replay must have the same.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Settings {
+    /// How many partitions there are.
+    pub partitions: u32,
+    /// The largest input record.
+    pub record_bytes_max: usize,
+    /// The largest record of the dead-letter topic.
+    pub dead_letter_bytes_max: usize,
+    /// The most effects of one transaction.
+    pub effects_max: usize,
+    /// How long a whole sweep over the rows takes.
+    pub refresh: Millis,
+    /// The most rows that a sweep writes in one step.
+    pub sweep_rows_max: u32,
+    /// An idle partition writes an entry this often at most.
+    pub idle: Millis,
+    /// The format of outputs.
+    pub format: Format,
+    /// The real names of the input topics, for the origin of dead letters.
+    pub input_names: [String; INPUTS],
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            partitions: 1,
+            record_bytes_max: 1 << 20,
+            dead_letter_bytes_max: (1 << 20) + (64 << 10),
+            effects_max: 20_000,
+            refresh: Millis::from_seconds(3600),
+            sweep_rows_max: 2_000,
+            idle: Millis::from_seconds(10),
+            format: Format::Json,
+            input_names: std::array::from_fn(|index| {
+                Topic::Input(InputTopic::ALL[index]).default_name().to_string()
+            }),
+        }
+    }
+}
+
+/// A pack this large ends the step: the entry must stay below 512 KiB.
+const TOUCHED_MAX: usize = 60_000;
+
+/// Records of one partition as they stand in an inbox, per input topic by offset, and where reading stands.
+#[derive(Clone, Copy, Debug)]
+pub struct Input<'a> {
+    /// The records to take, in the order of [`InputTopic::ALL`]: all that arrived up to the clock.
+    pub queues: [&'a [Slot]; INPUTS],
+    /// Their bytes.
+    pub arena: &'a [u8],
+    /// Where reading stands, if every record of `queues` is taken: beyond markers and aborted records.
+    pub positions: Positions,
+    /// The clock reading.
+    pub clock: Timestamp,
+}
+
+/// What became of the records of a step (SEMANTICS law 6).
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Tally {
+    /// Took effect.
+    pub applied: u64,
+    /// Ignored, by reason, in the order of the reasons.
+    pub ignored: [u64; 11],
+    /// Dead letters, by reason, in the order of the reasons.
+    pub rejected: [u64; Reason::ALL.len()],
+}
+
+/// What a step has to say.
+#[derive(Debug)]
+pub struct Told {
+    /// The records of the transaction; the journal entry is the last.
+    pub records: Vec<OutRecord>,
+    /// All input offsets after the step.
+    pub positions: Positions,
+    /// The head that it makes; the metadata of the offsets.
+    pub head: Head,
+    /// How many records of each queue it took.
+    pub taken: [usize; INPUTS],
+    /// It stopped at a limit: there is more to do at once.
+    pub full: bool,
+    /// What became of the records.
+    pub tally: Tally,
+    /// Lateness of the verdicts it tells: how long after its deadline the clock passed each.
+    pub lateness: Vec<Millis>,
+}
+
+/// The sweep: rows are written again in turn, so that the older ones need not be kept.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Sweep {
+    /// The number that is next.
+    pub next: u32,
+    /// The clock at its start, in milliseconds since the epoch.
+    pub started_at: i64,
+    /// The entry in which it began.
+    pub started_seq: u64,
+    /// The entry in which the last whole one began.
+    pub floor: u64,
+}
+
+/// One partition: its core, and its place in the log.
+#[derive(Debug)]
+pub struct Partition {
+    /// Its number.
+    pub number: u32,
+    /// Devices, nodes, policy, timers.
+    pub core: Core,
+    /// The newest entry.
+    pub head: Head,
+    /// What is consumed.
+    pub positions: Positions,
+    /// Sum of the hashes of all rows.
+    pub state_hash: u128,
+    /// The sweep.
+    pub sweep: Sweep,
+    /// Names the writer of entries.
+    pub nonce: u64,
+    /// Settings.
+    pub settings: Arc<Settings>,
+    scratch: Scratch,
+    before: BeforeStep,
+}
+
+#[derive(Debug, Default, Clone, Copy)]
+struct BeforeStep {
+    head: Head,
+    positions: Positions,
+    state_hash: u128,
+    sweep: Sweep,
+}
+
+impl Partition {
+    /// A partition of which nothing is known yet.
+    pub fn new(number: u32, settings: Arc<Settings>, nonce: u64) -> Partition {
+        Partition {
+            number,
+            core: Core::default(),
+            head: Head::default(),
+            positions: [0; INPUTS],
+            state_hash: 0,
+            sweep: Sweep::default(),
+            nonce,
+            settings,
+            scratch: Scratch::default(),
+            before: BeforeStep::default(),
+        }
+    }
+
+    /// Takes a step. `None`: nothing happened, and the clock reading counts for nothing. The step stands as if it were
+    /// committed; [`Partition::roll_back`] undoes it.
+    pub fn step(&mut self, input: &Input<'_>) -> Option<Told> {
+        self.core.begin_step();
+        self.before = BeforeStep {
+            head: self.head,
+            positions: self.positions,
+            state_hash: self.state_hash,
+            sweep: self.sweep,
+        };
+        let started_at = self.core.clock;
+        let mut work = Work {
+            taken: [0; INPUTS],
+            consumed: std::array::from_fn(|index| Consumed::new(self.positions[index])),
+            records: Vec::new(),
+            tally: Tally::default(),
+        };
+        let mut full = self.run(input, started_at, &mut work) == Progress::Full;
+        let is_idle = work.taken == [0; INPUTS]
+            && self.core.fired == 0
+            && self.core.outputs.is_empty()
+            && self.core.touched.is_empty()
+            && !full;
+        if is_idle && self.head.seq > 0 && self.core.clock - started_at < self.settings.idle {
+            self.core.clock = started_at;
+            return None;
+        }
+        for index in 0..INPUTS {
+            let all_taken = work.taken[index] == input.queues[index].len();
+            if all_taken && !full {
+                work.consumed[index].to = work.consumed[index].to.max(input.positions[index]);
+            }
+            self.positions[index] = work.consumed[index].to;
+        }
+        full |= (0..INPUTS).any(|index| work.taken[index] < input.queues[index].len());
+        Some(self.tell(work, full))
+    }
+
+    /// Undoes the last step: its transaction was aborted.
+    pub fn roll_back(&mut self) {
+        let BeforeStep { head, positions, state_hash, sweep } = self.before;
+        self.core.roll_back();
+        self.head = head;
+        self.positions = positions;
+        self.state_hash = state_hash;
+        self.sweep = sweep;
+    }
+
+    fn run(&mut self, input: &Input<'_>, started_at: Timestamp, work: &mut Work) -> Progress {
+        let limit = self.settings.effects_max;
+        let clock = input.clock.max(started_at);
+        // Arrival: the append time, raised to the arrival before it in its topic and to the clock of the entry before,
+        // lowered to the clock of this one.
+        let mut arrivals = [started_at; INPUTS];
+        loop {
+            let head = |index: usize| {
+                let slot = input.queues[index].get(work.taken[index])?;
+                Some((slot.append_time.max(arrivals[index]).min(clock), index))
+            };
+            let Some((arrival, index)) = (0..INPUTS).filter_map(head).min() else {
+                return self.core.advance(clock, limit);
+            };
+            let full = self.core.touched.len() >= TOUCHED_MAX || work.records.len() >= limit;
+            if full || self.core.advance(arrival, limit) == Progress::Full || self.core.outputs.len() >= limit {
+                return Progress::Full;
+            }
+            arrivals[index] = arrival;
+            let slot = &input.queues[index][work.taken[index]];
+            work.taken[index] += 1;
+            self.fold(slot, input.arena, arrival, work);
+        }
+    }
+
+    fn fold(&mut self, slot: &Slot, arena: &[u8], arrival: Timestamp, work: &mut Work) {
+        let key = slot.key.clone().map(|range| &arena[range]);
+        let value = slot.value.clone().map(|range| &arena[range]);
+        let index = slot.topic as usize;
+        work.consumed[index].record(slot.offset, slot.append_time, key, value);
+        let headers = slot.headers.as_deref().unwrap_or_default();
+        let content_type =
+            headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("content-type")).map(|(_, value)| &value[..]);
+        let record = RawRecord {
+            key,
+            value,
+            content_type,
+            partition: self.number,
+            partitions: self.settings.partitions,
+        };
+        let limits = decode::Limits { bytes_max: self.settings.record_bytes_max };
+        self.scratch.clear();
+        let scratch = std::mem::take(&mut self.scratch);
+        match decode::decode(&record, &scratch, &limits) {
+            Ok(event) => {
+                let outcome = self.apply(&event, slot, arrival);
+                match outcome {
+                    Outcome::Applied => work.tally.applied += 1,
+                    Outcome::Ignored(reason) => work.tally.ignored[reason as usize] += 1,
+                }
+            }
+            Err(reject) => {
+                work.tally.rejected[reject.reason as usize] += 1;
+                let source = dead_letter::Source {
+                    topic: &self.settings.input_names[index],
+                    partition: self.number,
+                    offset: slot.offset,
+                    timestamp: slot.append_time,
+                };
+                let bytes_max = self.settings.dead_letter_bytes_max;
+                let letter = dead_letter::dead_letter(key, value, content_type, &reject, &source, bytes_max);
+                work.records.push(OutRecord {
+                    topic: Topic::DeadLetter,
+                    partition: self.number,
+                    timestamp: arrival,
+                    key: letter.key,
+                    value: letter.value,
+                    headers: letter.headers,
+                });
+            }
+        }
+        self.scratch = scratch;
+    }
+
+    fn apply(&mut self, event: &Event<'_>, slot: &Slot, arrival: Timestamp) -> Outcome {
+        let observed_at = event.observed_at.unwrap_or(slot.append_time);
+        let observed_at = self.core.clamp(observed_at, slot.append_time, arrival);
+        let origin = Origin::Record { topic: slot.topic, partition: self.number, offset: slot.offset };
+        self.core.apply(event, observed_at, origin)
+    }
+
+    /// Encodes what the step has to say, and seals its entry.
+    fn tell(&mut self, work: Work, full: bool) -> Told {
+        let Work { taken, consumed, mut records, tally } = work;
+        let clock = self.core.clock;
+        let seq = self.head.seq + 1;
+        let mut lateness = Vec::new();
+        let mut index = 0;
+        for told in &self.core.outputs {
+            if let Some(deadline) = &told.effect.cause.deadline {
+                lateness.push(clock - deadline.at);
+            }
+            let name = format!("{}/{}/{}", self.number, seq, index);
+            index += 1;
+            let (tenant, device_id) = split_key(&told.key);
+            let identity = Identity { tenant, device_id, birth: told.birth };
+            let mut value = Vec::new();
+            output::encode(self.settings.format, &identity, &told.effect, &mut value);
+            let id = match (&told.effect.kind, told.effect.cause.origin) {
+                // There is one for each command: its own place names it.
+                (EffectKind::Audit(_), Origin::Record { topic, partition, offset }) => {
+                    format!("audit:{topic}/{partition}/{offset}").into_bytes()
+                }
+                (EffectKind::Audit(_), _) => format!("audit:{}:{}", self.number, told.effect.sequence).into_bytes(),
+                _ => output::id(&identity, told.effect.sequence),
+            };
+            records.push(OutRecord {
+                topic: topic_of(&told.effect.kind),
+                partition: self.number,
+                timestamp: told.effect.at.max(Timestamp::from_millis(0)),
+                key: Some(told.key.as_bytes().to_vec()),
+                value: Some(value),
+                headers: vec![("id".into(), id), ("entry".into(), name.into_bytes())],
+            });
+        }
+        let previous = self.head;
+        // Rows name the entry that writes them.
+        self.head.seq = seq;
+        let rows = self.changed_rows();
+        let swept = self.sweep_rows(seq);
+        for key in self.freed_keys() {
+            records.push(self.own_row(&key, None));
+        }
+        for number in rows.iter().chain(&swept.numbers) {
+            records.extend(self.row(*number).map(|(key, value)| self.own_row(&key, Some(value))));
+        }
+        let pack = self.settle_touched(previous, &mut records);
+        let entry = proto::JournalEntry {
+            partition: self.number,
+            epoch: self.head.epoch,
+            seq,
+            previous_hash: if previous.seq == 0 { Vec::new() } else { previous.hash.0.to_le_bytes().to_vec() },
+            nonce: self.nonce,
+            ranges: InputTopic::ALL
+                .iter()
+                .zip(&consumed)
+                .filter(|(_, consumed)| consumed.to > consumed.from)
+                .map(|(topic, consumed)| consumed.to_proto(*topic))
+                .collect(),
+            clock_ms: clock.millis(),
+            deadlines_fired: self.core.fired,
+            change_place: self.change_place(),
+            outputs: journal::produced(&records),
+            clock_pack: pack,
+            sweep: swept.span,
+            floor: self.sweep.floor,
+            state_hash: self.state_hash.to_le_bytes().to_vec(),
+            fold_version: FOLD_VERSION,
+            policy_version: xxh3_64(&policy::to_json(&self.core.policy)),
+            output_format: match self.settings.format {
+                Format::Json => proto::OutputFormat::Json as i32,
+                Format::Protobuf => proto::OutputFormat::Protobuf as i32,
+            },
+            limits: Some(proto::Limits {
+                effects_max: self.settings.effects_max as u32,
+                record_bytes_max: self.settings.record_bytes_max as u32,
+                dead_letter_bytes_max: self.settings.dead_letter_bytes_max as u32,
+                refresh_ms: self.settings.refresh.0 as u64,
+                sweep_rows_max: self.settings.sweep_rows_max,
+            }),
+            sight_ms: None,
+            gap: None,
+        };
+        let (bytes, hash) = journal::seal(&entry);
+        self.head = Head { epoch: self.head.epoch, seq, hash };
+        records.push(OutRecord {
+            topic: Topic::Journal,
+            partition: self.number,
+            timestamp: clock,
+            key: Some(self.number.to_string().into_bytes()),
+            value: Some(bytes),
+            headers: Vec::new(),
+        });
+        Told { records, positions: self.positions, head: self.head, taken, full, tally, lateness }
+    }
+
+    fn change_place(&self) -> Option<proto::ChangePlace> {
+        use super::core::Change;
+        let pending = self.core.pending.as_ref()?;
+        let kind = match pending.change {
+            Change::NodeDown { .. } | Change::NodeReturned { .. } => 1,
+            Change::Policy { .. } => 2,
+            Change::Sight => 3,
+        };
+        let after_key = pending.after.as_deref().unwrap_or_default().as_bytes().to_vec();
+        Some(proto::ChangePlace { kind, after_key })
+    }
+
+    /// Numbers whose rows changed beyond their clocks, rising.
+    fn changed_rows(&self) -> Vec<u32> {
+        let rewritten = self.core.touched.iter().filter(|touched| touched.rest.is_some());
+        let mut numbers: Vec<u32> = rewritten.map(|touched| touched.number).collect();
+        numbers.sort_unstable();
+        numbers.dedup();
+        numbers
+    }
+
+    /// The next rows of the sweep, as many as the clock says.
+    fn sweep_rows(&mut self, seq: u64) -> Swept {
+        let clock = self.core.clock.millis();
+        let total = self.core.table.high();
+        if self.sweep.started_seq == 0 {
+            self.sweep = Sweep { next: 0, started_at: clock, started_seq: seq, floor: self.sweep.floor };
+        }
+        let elapsed = clock.saturating_sub(self.sweep.started_at).max(0);
+        let share = i128::from(total) * i128::from(elapsed) / i128::from(self.settings.refresh.0.max(1));
+        let due = u32::try_from(share.min(i128::from(total))).unwrap_or(total);
+        let from = self.sweep.next;
+        let to = due.min(from.saturating_add(self.settings.sweep_rows_max)).max(from);
+        self.sweep.next = to;
+        if to >= total && elapsed >= self.settings.refresh.0 {
+            self.sweep = Sweep { next: 0, started_at: clock, started_seq: seq + 1, floor: self.sweep.started_seq };
+        }
+        let changed: std::collections::HashSet<u32> = self.changed_rows().into_iter().collect();
+        let numbers = (from..to)
+            .filter(|number| self.core.table.slot(*number).kind != Kind::Free && !changed.contains(number))
+            .collect();
+        Swept { numbers, span: (to > from).then_some(proto::Sweep { from, to }) }
+    }
+
+    /// The row of a number as it stands: its key and value on `devices.state`; none for a free one.
+    pub fn row(&self, number: u32) -> Option<(Box<str>, Vec<u8>)> {
+        let slot = self.core.table.slot(number);
+        let mut value = Vec::new();
+        match slot.kind {
+            Kind::Free => return None,
+            Kind::Live => {
+                let row = DeviceRow { facts: &slot.row, clocks: slot.clocks, number };
+                row::encode_row(self.head.seq, &Row::Device(row), &mut value);
+            }
+            Kind::Tombstone => {
+                let (_, row) = row::decode_row(&slot.row).expect("a tombstone in memory is one that we wrote");
+                row::encode_row(self.head.seq, &row, &mut value);
+            }
+        }
+        Some((slot.key.clone(), value))
+    }
+
+    /// The partition's own rows: nodes, policy, and what else it keeps.
+    pub fn own_rows(&self) -> Vec<(&'static str, Vec<u8>)> {
+        let rows = [
+            (key::NODES, Row::Nodes(self.core.nodes.clone())),
+            (key::POLICY, self.policy_row()),
+            (key::PARTITION, self.partition_row()),
+        ];
+        rows.into_iter().map(|(key, row)| (key, self.encoded(&row))).collect()
+    }
+
+    fn encoded(&self, row: &Row<'_>) -> Vec<u8> {
+        let mut value = Vec::new();
+        row::encode_row(self.head.seq, row, &mut value);
+        value
+    }
+
+    fn policy_row(&self) -> Row<'static> {
+        let predecessor = self.core.predecessor().cloned();
+        Row::Policy(Box::new(PolicyRow { policy: (*self.core.policy).clone(), predecessor }))
+    }
+
+    fn partition_row(&self) -> Row<'static> {
+        let pending = self.core.pending.as_ref().map(|pending| pending.to_row());
+        Row::Partition(PartitionRow { sight: self.core.sight, sequence: self.core.sequence(), pending })
+    }
+
+    /// Keys whose rows are gone: the tombstone of a deleted device stood long enough.
+    fn freed_keys(&self) -> Vec<Box<str>> {
+        let rests = self.core.touched.iter().filter_map(|touched| Some((touched.number, touched.rest.as_ref()?)));
+        rests
+            .filter(|(number, before)| before.kind != Kind::Free && self.core.table.slot(*number).key != before.key)
+            .map(|(_, before)| before.key.clone())
+            .filter(|key| self.core.table.find(key).is_none())
+            .collect()
+    }
+
+    /// Brings the state hash up to date with what the step touched, packs the clocks that merely moved, and adds the
+    /// rows of nodes, policy and partition that changed.
+    fn settle_touched(&mut self, previous: Head, records: &mut Vec<OutRecord>) -> Vec<u8> {
+        let touched = std::mem::take(&mut self.core.touched);
+        let mut order: Vec<u32> = (0..touched.len() as u32).collect();
+        order.sort_by_key(|index| touched[*index as usize].number);
+        let mut pack = PackWriter::new(self.core.clock);
+        let mut at = 0;
+        while at < order.len() {
+            let number = touched[order[at] as usize].number;
+            let mut end = at;
+            while end < order.len() && touched[order[end] as usize].number == number {
+                end += 1;
+            }
+            let first = &touched[order[at] as usize];
+            let rest = order[at..end].iter().find_map(|index| touched[*index as usize].rest.as_ref());
+            at = end;
+            self.rehash(number, first, rest);
+            let slot = self.core.table.slot(number);
+            if rest.is_none() {
+                pack.device(number, &first.clocks, &slot.clocks);
+            }
+        }
+        self.core.touched = touched;
+        let nodes = self.tell_nodes(records);
+        self.tell_partition(previous, records);
+        pack.finish(&nodes)
+    }
+
+    fn rehash(&mut self, number: u32, first: &Touched, rest: Option<&super::core::Before>) {
+        let slot = self.core.table.slot(number);
+        let (kind, key, bytes) = match rest {
+            Some(before) => (before.kind, &before.key, &before.row),
+            None => (slot.kind, &slot.key, &slot.row),
+        };
+        let mut sum = self.state_hash;
+        sum = sum.wrapping_sub(clocks_hash(kind, number, &first.clocks));
+        sum = sum.wrapping_add(clocks_hash(slot.kind, number, &slot.clocks));
+        if rest.is_some() {
+            sum = sum.wrapping_sub(row_hash(kind, number, key, bytes));
+            sum = sum.wrapping_add(row_hash(slot.kind, number, &slot.key, &slot.row));
+        }
+        self.state_hash = sum;
+    }
+
+    /// The nodes whose heartbeats merely moved; where more changed, the nodes' row.
+    fn tell_nodes(&mut self, records: &mut Vec<OutRecord>) -> Vec<(u32, Timestamp)> {
+        let before = self.core.nodes_before();
+        let after = &self.core.nodes;
+        if before == after {
+            return Vec::new();
+        }
+        let sum = self.state_hash.wrapping_sub(nodes_hash(before)).wrapping_add(nodes_hash(after));
+        let moved = heartbeats(before, after);
+        self.state_hash = sum;
+        match moved {
+            Some(moved) => moved,
+            None => {
+                let value = self.encoded(&Row::Nodes(self.core.nodes.clone()));
+                records.push(self.own_row(key::NODES, Some(value)));
+                Vec::new()
+            }
+        }
+    }
+
+    fn tell_partition(&mut self, previous: Head, records: &mut Vec<OutRecord>) {
+        if self.core.policy_moved() || previous.seq == 0 {
+            records.push(self.own_row(key::POLICY, Some(self.encoded(&self.policy_row()))));
+        }
+        if self.core.partition_moved() || previous.seq == 0 {
+            records.push(self.own_row(key::PARTITION, Some(self.encoded(&self.partition_row()))));
+        }
+    }
+
+    fn own_row(&self, key: &str, value: Option<Vec<u8>>) -> OutRecord {
+        OutRecord {
+            topic: Topic::State,
+            partition: self.number,
+            timestamp: self.core.clock,
+            key: Some(key.as_bytes().to_vec()),
+            value,
+            headers: Vec::new(),
+        }
+    }
+}
+
+struct Work {
+    taken: [usize; INPUTS],
+    consumed: [Consumed; INPUTS],
+    records: Vec<OutRecord>,
+    tally: Tally,
+}
+
+struct Swept {
+    numbers: Vec<u32>,
+    span: Option<proto::Sweep>,
+}
+
+fn topic_of(kind: &EffectKind) -> Topic {
+    match kind {
+        EffectKind::Status(_) => Topic::Status,
+        EffectKind::Alarm(_) => Topic::Alarms,
+        EffectKind::Log(_) => Topic::ConnectionLog,
+        EffectKind::Audit(_) => Topic::Audit,
+    }
+}
+
+/// The hash of a row, as part of the state hash.
+pub fn row_hash(kind: Kind, number: u32, key: &str, row: &[u8]) -> u128 {
+    if kind == Kind::Free {
+        return 0;
+    }
+    let mut hash = Xxh3::new();
+    hash.update(&number.to_le_bytes());
+    hash.update(&(key.len() as u32).to_le_bytes());
+    hash.update(key.as_bytes());
+    hash.update(row);
+    hash.digest128()
+}
+
+/// The hash of a device's clocks, as part of the state hash.
+pub fn clocks_hash(kind: Kind, number: u32, clocks: &Clocks) -> u128 {
+    if kind != Kind::Live {
+        return 0;
+    }
+    let times = [clocks.last_message, clocks.last_activity, clocks.last_poll];
+    let mut bytes = [0u8; 56];
+    bytes[..4].copy_from_slice(&number.to_le_bytes());
+    bytes[4] = clocks.kind as u8;
+    for (index, time) in times.iter().chain(&clocks.channels).enumerate() {
+        bytes[8 + index * 8..16 + index * 8].copy_from_slice(&time.millis().to_le_bytes());
+    }
+    xxhash_rust::xxh3::xxh3_128(&bytes)
+}
+
+/// The hash of the nodes, as part of the state hash.
+pub fn nodes_hash(nodes: &Nodes) -> u128 {
+    if nodes.0.is_empty() {
+        return 0;
+    }
+    let mut bytes = Vec::new();
+    row::encode_row(0, &Row::Nodes(nodes.clone()), &mut bytes);
+    xxhash_rust::xxh3::xxh3_128(&bytes)
+}
+
+/// The nodes whose heartbeats merely moved, by place; `None` if more changed.
+fn heartbeats(before: &Nodes, after: &Nodes) -> Option<Vec<(u32, Timestamp)>> {
+    if before.0.len() != after.0.len() {
+        return None;
+    }
+    let mut moved = Vec::new();
+    for (place, ((old_id, old), (id, new))) in before.0.iter().zip(&after.0).enumerate() {
+        if old_id != id {
+            return None;
+        }
+        if old == new {
+            continue;
+        }
+        let mut expected = old.clone();
+        expected.last_alive = new.last_alive;
+        expected.set_at = new.last_alive;
+        if expected != *new {
+            return None;
+        }
+        moved.push((place as u32, new.last_alive));
+    }
+    Some(moved)
+}

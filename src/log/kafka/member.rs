@@ -1,0 +1,533 @@
+//! Kafka as a worker sees it.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use rdkafka::TopicPartitionList;
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::types::RDKafkaRespErr;
+
+use super::errors::Watch;
+use super::native::{self, At, EARLIEST, Group, LATEST, PartitionList, Reader, list_offsets};
+use super::producer::Transactor;
+use super::scan::Scanner;
+use super::{KafkaConfig, creation, reader};
+use crate::domain::effect::InputTopic;
+use crate::log::{
+    Bounds, Change, CommitOutcome, Committed, INPUTS, Inbox, Log, LogError, Positions, ScanControl, Scanned, Topic,
+    Transaction,
+};
+
+/// How long one wait for records may keep a rebalance waiting.
+const SLICE: Duration = Duration::from_millis(20);
+
+/// One worker on Kafka: a member of the group, a reader, a transactional producer.
+pub struct KafkaLog {
+    config: KafkaConfig,
+    /// `None` once closed.
+    member: Option<BaseConsumer<MemberContext>>,
+    reader: Reader,
+    transactor: Transactor,
+    scanner: Option<Scanner>,
+    parts: BTreeMap<u32, Part>,
+    /// What was reported as revoked or lost and is not released yet; librdkafka waits for it.
+    leaving: Option<BTreeSet<u32>>,
+    /// High watermarks seen, so that a scan does not ask again for what it knows.
+    highs: BTreeMap<(Topic, u32), u64>,
+}
+
+#[derive(Default)]
+struct Part {
+    /// Assigned to the reader.
+    reading: bool,
+    paused: bool,
+    next: Positions,
+}
+
+/// Records what happens to the assignment; [`KafkaLog::poll`] acts on it.
+struct MemberContext {
+    watch: Watch,
+    events: Mutex<VecDeque<Event>>,
+    closing: AtomicBool,
+}
+
+enum Event {
+    Assigned(Vec<(String, u32)>),
+    Revoked { lost: bool },
+    Failed(String),
+}
+
+impl ClientContext for MemberContext {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, words: &str) {
+        self.watch.log(level, facility, words);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.watch.error(error, reason);
+    }
+}
+
+impl ConsumerContext for MemberContext {
+    /// To librdkafka the assignment is empty: the reader reads. A revocation is answered by `release`, later; until then
+    /// the member keeps its generation and heartbeats.
+    fn rebalance(&self, member: &BaseConsumer<Self>, code: RDKafkaRespErr, list: &mut TopicPartitionList) {
+        let event = if code == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
+            let assigned = list.elements().iter().map(|at| (at.topic().to_owned(), at.partition() as u32)).collect();
+            match member.assign(&TopicPartitionList::new()) {
+                Ok(()) => Event::Assigned(assigned),
+                Err(error) => Event::Failed(error.to_string()),
+            }
+        } else if self.closing.load(Ordering::Acquire) {
+            let _ = member.unassign();
+            return;
+        } else {
+            Event::Revoked { lost: member.assignment_lost() }
+        };
+        self.events.lock().unwrap_or_else(PoisonError::into_inner).push_back(event);
+    }
+}
+
+impl KafkaLog {
+    /// Fences what ran under the same instance and worker before, and joins the group. Assignments come by polling.
+    ///
+    /// # Errors
+    /// Settings that cannot work; no broker answers in time, or none that lets us in.
+    pub fn open(config: KafkaConfig) -> Result<KafkaLog, LogError> {
+        config.check()?;
+        let transactor = Transactor::open(&config)?;
+        let reader = reader("making a reader", &config.reader("50"))?;
+        let millis = |time: Duration| time.as_millis().to_string();
+        let heartbeat = (config.session_timeout / 10).clamp(Duration::from_millis(200), Duration::from_secs(3));
+        let mut ours = vec![
+            ("group.id", config.group.clone()),
+            ("group.protocol", "classic".to_owned()),
+            ("partition.assignment.strategy", "range".to_owned()),
+            ("session.timeout.ms", millis(config.session_timeout)),
+            ("heartbeat.interval.ms", millis(heartbeat)),
+            ("isolation.level", "read_committed".to_owned()),
+            ("enable.auto.commit", "false".to_owned()),
+            ("enable.auto.offset.store", "false".to_owned()),
+            ("auto.offset.reset", "error".to_owned()),
+        ];
+        if config.static_member {
+            ours.push(("group.instance.id", format!("{}-{}", config.instance, config.worker)));
+        }
+        let context =
+            MemberContext { watch: Watch::default(), events: Mutex::default(), closing: AtomicBool::new(false) };
+        let member: BaseConsumer<MemberContext> = config
+            .client("consumer.", &[], &ours)
+            .create_with_context(context)
+            .map_err(|error| creation("joining the group", &error))?;
+        let log = KafkaLog {
+            member: Some(member),
+            reader,
+            transactor,
+            scanner: None,
+            parts: BTreeMap::new(),
+            leaving: None,
+            highs: BTreeMap::new(),
+            config,
+        };
+        log.subscribe()?;
+        Ok(log)
+    }
+
+    fn subscribe(&self) -> Result<(), LogError> {
+        let names: Vec<&str> = (0..INPUTS).map(|index| self.config.topic(input(index))).collect();
+        let subscribed = self.member()?.subscribe(&names);
+        subscribed.map_err(|error| LogError::fatal("joining the group", error.to_string()))
+    }
+
+    fn member(&self) -> Result<&BaseConsumer<MemberContext>, LogError> {
+        self.member.as_ref().ok_or_else(|| LogError::fatal("using the log", "this member is closed"))
+    }
+
+    /// The same, for those that speak to librdkafka.
+    fn client(&self) -> Result<(*mut rdkafka::bindings::rd_kafka_t, &Watch), LogError> {
+        let member = self.member()?;
+        Ok((member.client().native_ptr(), &member.context().watch))
+    }
+
+    fn owned(&self, partition: u32) -> Result<(), LogError> {
+        if self.parts.contains_key(&partition) {
+            return Ok(());
+        }
+        Err(LogError::fatal(format!("using partition {partition}"), "it is not assigned to this member"))
+    }
+
+    fn ats(&self, partition: u32, offsets: Positions) -> [At; INPUTS] {
+        std::array::from_fn(|index| At {
+            topic: self.config.topic(input(index)).to_owned(),
+            partition,
+            offset: offsets[index] as i64,
+        })
+    }
+
+    /// Tells the reader to begin with a partition at its positions.
+    fn read_on(&mut self, partition: u32) -> Result<(), LogError> {
+        self.read_no_more(partition)?;
+        let Some(part) = self.parts.get(&partition) else { return Ok(()) };
+        let ats = self.ats(partition, part.next);
+        let assigned = self.reader.assign(&ats);
+        assigned.map_err(|error| self.reader.watch().explain("starting to read", error.code, &error.message))?;
+        self.parts.entry(partition).or_default().reading = true;
+        Ok(())
+    }
+
+    /// Tells the reader to stop with a partition.
+    fn read_no_more(&mut self, partition: u32) -> Result<(), LogError> {
+        let Some(part) = self.parts.get(&partition).filter(|part| part.reading) else { return Ok(()) };
+        let ats = self.ats(partition, part.next);
+        let unassigned = self.reader.unassign(&ats);
+        unassigned.map_err(|error| self.reader.watch().explain("stopping to read", error.code, &error.message))?;
+        self.parts.entry(partition).or_default().reading = false;
+        Ok(())
+    }
+
+    fn stop_all(&mut self) -> Result<(), LogError> {
+        let all: Vec<u32> = self.parts.keys().copied().collect();
+        all.into_iter().try_for_each(|partition| self.read_no_more(partition))
+    }
+
+    /// Serves the member: heartbeats, rebalances, errors.
+    fn serve(&mut self) -> Result<Vec<Change>, LogError> {
+        let member = self.member()?;
+        let watch = &member.context().watch;
+        // A rebalance, a line of the log and an error are one poll each.
+        for _ in 0..8 {
+            match member.poll(Duration::ZERO) {
+                None => break,
+                Some(Ok(_)) => {}
+                Some(Err(error)) => {
+                    let code = error.rdkafka_error_code().unwrap_or(Code::Fail);
+                    let shown = watch.explain("belonging to the group", code, "");
+                    if matches!(error, KafkaError::MessageConsumptionFatal(_)) || !shown.retriable {
+                        return Err(LogError { retriable: false, ..shown });
+                    }
+                    tracing::debug!(target: "kafka", "{shown}");
+                }
+            }
+        }
+        let mut changes = Vec::new();
+        loop {
+            let event = self.member()?.context().events.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+            match event {
+                None => return Ok(changes),
+                Some(Event::Failed(words)) => return Err(LogError::fatal("taking an assignment", words)),
+                Some(Event::Assigned(list)) => {
+                    let partitions = self.co_partitioned(&list)?;
+                    self.parts = partitions.iter().map(|partition| (*partition, Part::default())).collect();
+                    if !partitions.is_empty() {
+                        changes.push(Change::Assigned(partitions.into_iter().collect()));
+                    }
+                }
+                Some(Event::Revoked { lost }) => {
+                    self.stop_all()?;
+                    let partitions: Vec<u32> = self.parts.keys().copied().collect();
+                    if partitions.is_empty() {
+                        // Nothing to finish: none was ours, or a commit told that all was lost.
+                        self.unassign()?;
+                        continue;
+                    }
+                    self.leaving = Some(partitions.iter().copied().collect());
+                    changes.push(if lost { Change::Lost(partitions) } else { Change::Revoked(partitions) });
+                }
+            }
+        }
+    }
+
+    /// The partitions of an assignment, which must be those of every input topic.
+    fn co_partitioned(&self, list: &[(String, u32)]) -> Result<BTreeSet<u32>, LogError> {
+        let of = |index: usize| -> BTreeSet<u32> {
+            let name = self.config.topic(input(index));
+            list.iter().filter(|(topic, _)| topic == name).map(|(_, partition)| *partition).collect()
+        };
+        let partitions = of(0);
+        for index in 1..INPUTS {
+            if of(index) != partitions {
+                let message = format!(
+                    "of {} it got {partitions:?}, of {} {:?}: the topics must have equal partition counts (`lastseen \
+                     topics` checks), and all members of the group the assignor range and the same topics",
+                    self.config.topic(input(0)),
+                    self.config.topic(input(index)),
+                    of(index)
+                );
+                return Err(LogError::fatal("taking an assignment", message));
+            }
+        }
+        Ok(partitions)
+    }
+
+    /// Lets librdkafka go on after a revocation.
+    fn unassign(&self) -> Result<(), LogError> {
+        let unassigned = self.member()?.unassign();
+        unassigned.map_err(|error| LogError::fatal("giving partitions back", error.to_string()))
+    }
+
+    /// After a commit that said that all is lost: nothing is ours until it is assigned anew.
+    fn lose(&mut self, rejoin: bool) -> Result<(), LogError> {
+        self.stop_all()?;
+        self.parts.clear();
+        if self.leaving.take().is_some() {
+            return self.unassign();
+        }
+        if rejoin {
+            self.member()?.unsubscribe();
+            self.subscribe()?;
+        }
+        Ok(())
+    }
+
+    /// Takes what the reader has; whether there was anything, records or news of positions.
+    fn read(&mut self, wait: Duration, limit: usize, inbox: &mut Inbox) -> Result<bool, LogError> {
+        let began = inbox.slots.len();
+        let mut moved = false;
+        let mut headers = Vec::new();
+        let mut known: Option<(usize, usize)> = None;
+        let mut wait = wait;
+        while inbox.slots.len() - began < limit {
+            let Some(message) = self.reader.next(wait) else { break };
+            wait = Duration::ZERO;
+            let index = match known {
+                Some((id, index)) if id == message.topic_id() => index,
+                _ => {
+                    let name = message.topic();
+                    let index = (0..INPUTS).find(|index| self.config.topic(input(*index)).as_bytes() == name);
+                    let Some(index) = index else {
+                        self.notice(&message, None)?;
+                        continue;
+                    };
+                    known = Some((message.topic_id(), index));
+                    index
+                }
+            };
+            let Some(part) = self.parts.get_mut(&message.partition()).filter(|part| part.reading) else { continue };
+            match message.code() {
+                Code::NoError => {
+                    if message.offset() >= part.next[index] {
+                        part.next[index] = message.offset() + 1;
+                        inbox.push(InputTopic::ALL[index], message.partition(), message.record(&mut headers));
+                    }
+                }
+                Code::PartitionEOF => {
+                    moved |= message.offset() > part.next[index];
+                    part.next[index] = part.next[index].max(message.offset());
+                }
+                _ => self.notice(&message, Some(index))?,
+            }
+        }
+        Ok(moved || inbox.slots.len() > began)
+    }
+
+    /// An error about a partition: ours to report if it stays.
+    fn notice(&self, message: &native::Message, index: Option<usize>) -> Result<(), LogError> {
+        let what = match index {
+            Some(index) => format!("reading {}, partition {}", self.config.topic(input(index)), message.partition()),
+            None => "reading".to_owned(),
+        };
+        let error = self.reader.watch().explain(what, message.code(), &message.words());
+        if error.retriable {
+            tracing::debug!(target: "kafka", "{error}");
+            return Ok(());
+        }
+        Err(error)
+    }
+
+    fn ask(&self, questions: &[At]) -> Result<Vec<At>, LogError> {
+        let (client, watch) = self.client()?;
+        let found = list_offsets(client, questions, false, self.config.request_timeout);
+        found.map_err(|(code, words)| watch.explain("asking for watermarks", code, &words))
+    }
+}
+
+/// The input topic at an index of [`Positions`].
+fn input(index: usize) -> Topic {
+    Topic::Input(InputTopic::ALL[index])
+}
+
+impl Log for KafkaLog {
+    fn poll(&mut self, wait: Duration, limit: usize, inbox: &mut Inbox) -> Result<Vec<Change>, LogError> {
+        let until = Instant::now() + wait;
+        loop {
+            let changes = self.serve()?;
+            let left = until.saturating_duration_since(Instant::now());
+            if !changes.is_empty() || self.read(left.min(SLICE), limit, inbox)? || left.is_zero() {
+                return Ok(changes);
+            }
+        }
+    }
+
+    fn start(&mut self, partition: u32, from: Positions) -> Result<(), LogError> {
+        self.owned(partition)?;
+        if self.leaving.is_some() {
+            return Ok(());
+        }
+        self.read_no_more(partition)?;
+        self.parts.insert(partition, Part { reading: false, paused: false, next: from });
+        self.read_on(partition)
+    }
+
+    fn pause(&mut self, partition: u32) -> Result<(), LogError> {
+        self.owned(partition)?;
+        self.read_no_more(partition)?;
+        self.parts.entry(partition).or_default().paused = true;
+        Ok(())
+    }
+
+    fn resume(&mut self, partition: u32) -> Result<(), LogError> {
+        self.owned(partition)?;
+        let part = self.parts.entry(partition).or_default();
+        if !std::mem::take(&mut part.paused) || self.leaving.is_some() {
+            return Ok(());
+        }
+        self.read_on(partition)
+    }
+
+    fn release(&mut self, partitions: &[u32]) -> Result<(), LogError> {
+        for partition in partitions {
+            self.read_no_more(*partition)?;
+            if self.leaving.is_some() {
+                self.parts.remove(partition);
+            } else if let Some(part) = self.parts.get_mut(partition) {
+                *part = Part::default();
+            }
+        }
+        if let Some(leaving) = &mut self.leaving {
+            leaving.retain(|partition| !partitions.contains(partition));
+            if leaving.is_empty() {
+                self.leaving = None;
+                self.unassign()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn positions(&mut self, partition: u32) -> Positions {
+        self.parts.get(&partition).map(|part| part.next).unwrap_or_default()
+    }
+
+    fn ends(&mut self, partitions: &[u32]) -> Result<Vec<(u32, Positions)>, LogError> {
+        let questions: Vec<At> =
+            partitions.iter().flat_map(|partition| self.ats(*partition, [LATEST as u64; INPUTS])).collect();
+        let mut ends: BTreeMap<u32, Positions> = partitions.iter().map(|partition| (*partition, [0; INPUTS])).collect();
+        for at in self.ask(&questions)? {
+            let index = (0..INPUTS).find(|index| self.config.topic(input(*index)) == at.topic);
+            if let (Some(index), Some(positions)) = (index, ends.get_mut(&at.partition)) {
+                positions[index] = at.offset.max(0) as u64;
+            }
+        }
+        Ok(ends.into_iter().collect())
+    }
+
+    fn committed(&mut self, partitions: &[u32]) -> Result<Vec<Committed>, LogError> {
+        const ACTION: &str = "reading the group's offsets";
+        self.transactor.resolve();
+        let mut found: BTreeMap<u32, Committed> = partitions
+            .iter()
+            .map(|&partition| (partition, Committed { partition, offsets: Default::default() }))
+            .collect();
+        let names: Vec<(usize, &str)> = (0..INPUTS).map(|index| (index, self.config.topic(input(index)))).collect();
+        let questions =
+            partitions.iter().flat_map(|partition| names.iter().map(|(_, name)| (*name, *partition, EARLIEST, None)));
+        let list = PartitionList::new(questions);
+        let (client, watch) = self.client()?;
+        native::committed(client, &list, self.config.request_timeout)
+            .map_err(|(code, words)| watch.explain(ACTION, code, &words))?;
+        for (topic, partition, offset, metadata, code) in list.read() {
+            if code != Code::NoError {
+                return Err(watch.explain(format!("{ACTION}: {topic}, partition {partition}"), code, ""));
+            }
+            let index = names.iter().find(|(_, name)| *name == topic).map(|(index, _)| *index);
+            if let (Some(index), Some(committed), Ok(offset)) =
+                (index, found.get_mut(&partition), u64::try_from(offset))
+            {
+                committed.offsets[index] = Some((offset, String::from_utf8_lossy(&metadata).into_owned()));
+            }
+        }
+        Ok(found.into_values().collect())
+    }
+
+    fn bounds(&mut self, topic: Topic, partition: u32) -> Result<Bounds, LogError> {
+        let at = |offset| At { topic: self.config.topic(topic).to_owned(), partition, offset };
+        let low = self.ask(&[at(EARLIEST)])?;
+        let high = self.ask(&[at(LATEST)])?;
+        let offset = |found: Vec<At>| found.first().map_or(0, |at| at.offset.max(0) as u64);
+        let bounds = Bounds { low: offset(low), high: offset(high) };
+        self.highs.insert((topic, partition), bounds.high);
+        Ok(bounds)
+    }
+
+    fn scan(
+        &mut self,
+        topic: Topic,
+        partition: u32,
+        range: Range<u64>,
+        each: &mut dyn FnMut(Scanned<'_>) -> ScanControl,
+    ) -> Result<(), LogError> {
+        let mut high = self.highs.get(&(topic, partition)).copied().unwrap_or(0);
+        if high < range.end {
+            high = self.bounds(topic, partition)?.high;
+        }
+        if self.scanner.is_none() {
+            self.scanner = Some(Scanner::open(&self.config)?);
+        }
+        let Some(scanner) = &mut self.scanner else { return Ok(()) };
+        scanner.scan(&self.config, topic, partition, range.start..range.end.min(high), each)
+    }
+
+    fn commit(&mut self, transaction: &Transaction) -> CommitOutcome {
+        const ACTION: &str = "committing";
+        if transaction.offsets.is_empty() {
+            return CommitOutcome::Aborted(LogError::fatal(ACTION, "a transaction without offsets is not fenced"));
+        }
+        let foreign = transaction.offsets.iter().find(|(partition, ..)| !self.parts.contains_key(partition));
+        if let Some((partition, ..)) = foreign {
+            return CommitOutcome::Lost(LogError::retriable(ACTION, format!("partition {partition} is not ours")));
+        }
+        let Ok((client, _)) = self.client() else {
+            return CommitOutcome::Lost(LogError::fatal(ACTION, "this member is closed"));
+        };
+        let group = Group::of(client).filter(|group| group.generation() >= 0 && !group.member().is_empty());
+        let Some(group) = group else {
+            let lost = LogError::retriable(ACTION, "this member is not in the group any more");
+            return CommitOutcome::Lost(self.lose(false).err().unwrap_or(lost));
+        };
+        let config = &self.config;
+        let offsets = PartitionList::new(transaction.offsets.iter().flat_map(|(partition, positions, metadata)| {
+            let at =
+                |index: usize| (config.topic(input(index)), *partition, positions[index] as i64, Some(&**metadata));
+            (0..INPUTS).map(at)
+        }));
+        let Err(failed) = self.transactor.commit(&transaction.records, &offsets, &group) else {
+            return CommitOutcome::Committed;
+        };
+        if matches!(failed.outcome, CommitOutcome::Lost(_))
+            && let Err(error) = self.lose(failed.rejoin)
+        {
+            return CommitOutcome::Lost(error);
+        }
+        failed.outcome
+    }
+
+    fn close(&mut self) -> Result<(), LogError> {
+        if let Some(member) = self.member.take() {
+            member.context().closing.store(true, Ordering::Release);
+            let _ = member.unassign();
+        }
+        self.parts.clear();
+        self.scanner = None;
+        Ok(())
+    }
+}
+
+impl Drop for KafkaLog {
+    fn drop(&mut self) {
+        let _ = self.close();
+    }
+}

@@ -1,0 +1,290 @@
+//! The transactional producer of a worker: begin, produce, offsets, commit; and what to make of every way in which that
+//! can fail (DESIGN §3.3, `reference/engine.md` §1.4).
+//!
+//! | error | before the commit was asked for | after |
+//! |---|---|---|
+//! | retriable | the same call again, until the time is up: then abort | the same; then a new producer, **unknown** |
+//! | wants an abort, by the group's fence | abort, **lost** | – |
+//! | wants an abort | abort, **aborted** | abort, **aborted** (the coordinator refused) |
+//! | fatal | producer dropped, **lost** | producer dropped, a new one, **unknown** |
+//!
+//! A new producer with the same transactional id ends what the old one left: `init_transactions` completes a commit that
+//! was decided and aborts all else. It is made at once where the outcome hangs on it, else at the next commit.
+
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::message::{Header as RdHeader, OwnedHeaders};
+use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer};
+
+use super::errors::Watch;
+use super::native::{Group, PartitionList, Txn, TxnError};
+use super::{KafkaConfig, creation};
+use crate::log::{CommitOutcome, LogError, OutRecord};
+
+/// Ends what it is asked to in bounded time: no call to librdkafka waits longer than this before time is looked at.
+const SLICE: Duration = Duration::from_secs(5);
+
+/// What a producer's callbacks leave behind.
+#[derive(Default)]
+pub struct Reports {
+    pub(super) watch: Watch,
+    failed: Mutex<Option<(Code, String)>>,
+}
+
+impl ClientContext for Reports {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, words: &str) {
+        self.watch.log(level, facility, words);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.watch.error(error, reason);
+    }
+}
+
+impl ProducerContext for Reports {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        if let Err((error, message)) = result {
+            use rdkafka::Message;
+            let code = error.rdkafka_error_code().unwrap_or(Code::Fail);
+            if matches!(code, Code::PurgeQueue | Code::PurgeInflight) {
+                return; // an abort's doing
+            }
+            let words = format!("a record for {}, partition {}: {error}", message.topic(), message.partition());
+            let mut failed = self.failed.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            failed.get_or_insert((code, words));
+        }
+    }
+}
+
+type Native = ThreadedProducer<Reports>;
+
+/// Makes a record as rdkafka wants it. A timestamp must be after 1970: Kafka's 0 means now, and less is refused.
+pub fn base<'a, D: rdkafka::util::IntoOpaque>(
+    name: &'a str,
+    record: &'a OutRecord,
+    opaque: D,
+) -> BaseRecord<'a, [u8], [u8], D> {
+    let mut out = BaseRecord::<[u8], [u8], D>::with_opaque_to(name, opaque)
+        .partition(record.partition as i32)
+        .timestamp(record.timestamp.millis().max(1));
+    out.key = record.key.as_deref();
+    out.payload = record.value.as_deref();
+    if !record.headers.is_empty() {
+        let mut headers = OwnedHeaders::new_with_capacity(record.headers.len());
+        for (name, value) in &record.headers {
+            headers = headers.insert(RdHeader { key: name, value: Some(value) });
+        }
+        out.headers = Some(headers);
+    }
+    out
+}
+
+/// Settings that both our producers start from.
+pub const DEFAULTS: [(&str, &str); 9] = [
+    ("linger.ms", "1"),
+    ("compression.type", "lz4"),
+    // The largest single record; batches stay within 1 MB, which is what topics take by default.
+    ("message.max.bytes", "16777216"),
+    ("batch.size", "1000000"),
+    ("batch.num.messages", "100000"),
+    ("queue.buffering.max.messages", "1000000"),
+    ("queue.buffering.max.kbytes", "524288"),
+    // AddOffsetsToTxn right after a commit meets CONCURRENT_TRANSACTIONS and waits this long: 107 ms a commit at the
+    // default of 100, 15 ms at 1 (reference/broker.md §0).
+    ("retry.backoff.ms", "1"),
+    ("retry.backoff.max.ms", "100"),
+];
+
+/// The producer and how to make another one.
+pub struct Transactor {
+    config: KafkaConfig,
+    producer: Option<Native>,
+    /// The outcome of the last commit hangs on the next producer.
+    unresolved: bool,
+}
+
+/// A commit that did not go through: how, and whether the group has to be joined anew.
+pub struct Failed {
+    /// What to tell the worker.
+    pub outcome: CommitOutcome,
+    /// The group did not fence us, so it will not say anything: leave it and join again.
+    pub rejoin: bool,
+}
+
+impl Failed {
+    fn new(outcome: CommitOutcome) -> Failed {
+        Failed { outcome, rejoin: false }
+    }
+}
+
+impl Transactor {
+    /// With a producer that has fenced its predecessors, if the brokers let it in time.
+    pub fn open(config: &KafkaConfig) -> Result<Transactor, LogError> {
+        let mut transactor = Transactor { config: config.clone(), producer: None, unresolved: false };
+        transactor.ensure()?;
+        Ok(transactor)
+    }
+
+    /// Makes a producer if there is none.
+    fn ensure(&mut self) -> Result<(), LogError> {
+        if self.producer.is_some() {
+            return Ok(());
+        }
+        let action = format!("registering the transactional id {}", self.config.transactional_id());
+        let ours = [
+            ("transactional.id", self.config.transactional_id()),
+            ("transaction.timeout.ms", self.config.transaction_timeout.as_millis().to_string()),
+            ("enable.idempotence", "true".to_owned()),
+            ("acks", "all".to_owned()),
+            ("delivery.report.only.error", "true".to_owned()),
+        ];
+        let config = self.config.client("producer.", &DEFAULTS, &ours);
+        let producer: Native =
+            config.create_with_context(Reports::default()).map_err(|error| creation(&action, &error))?;
+        let until = Instant::now() + self.config.request_timeout;
+        loop {
+            let error = match txn(&producer).init(left(until)) {
+                Ok(()) => break,
+                Err(error) => error,
+            };
+            if !error.retriable || Instant::now() >= until {
+                return Err(producer.context().watch.explain(action, error.code, &error.message));
+            }
+        }
+        self.producer = Some(producer);
+        self.unresolved = false;
+        Ok(())
+    }
+
+    /// Before offsets are asked for: completes a commit whose outcome is unknown, if that is still to do. Where it
+    /// fails the offsets are unstable until the coordinator has completed it, so that nothing wrong is read.
+    pub fn resolve(&mut self) {
+        if self.unresolved
+            && let Err(error) = self.ensure()
+        {
+            tracing::warn!("{error}");
+        }
+    }
+
+    /// One transaction. `offsets` names every input offset of the touched partitions.
+    pub fn commit(&mut self, records: &[OutRecord], offsets: &PartitionList, group: &Group) -> Result<(), Failed> {
+        let aborted = |error| Failed::new(CommitOutcome::Aborted(error));
+        self.ensure().map_err(aborted)?;
+        let Some(producer) = &self.producer else { return Ok(()) };
+        let until = Instant::now() + self.config.transaction_timeout;
+        *failed(producer) = None;
+        if let Err(error) = txn(producer).begin() {
+            return Err(self.fail(error, "beginning a transaction", false));
+        }
+        if let Err(error) = self.produce(producer, records, until) {
+            return Err(match self.abort(&error.message) {
+                Ok(()) => aborted(error),
+                Err(fenced) => fenced,
+            });
+        }
+        if let Err(error) = again(until, || txn(producer).send_offsets(offsets, group, left(until).min(SLICE))) {
+            return Err(self.fail(error, "adding offsets to a transaction", false));
+        }
+        // Beyond the transaction's time the coordinator aborts, but its answer may still be on the way.
+        if let Err(error) = again(until + SLICE, || txn(producer).commit(SLICE)) {
+            return Err(self.fail(error, "committing a transaction", true));
+        }
+        Ok(())
+    }
+
+    fn produce(&self, producer: &Native, records: &[OutRecord], until: Instant) -> Result<(), LogError> {
+        for record in records {
+            let mut next = base(self.config.topic(record.topic), record, ());
+            while let Err((error, back)) = producer.send(next) {
+                let code = error.rdkafka_error_code().unwrap_or(Code::Fail);
+                if code != Code::QueueFull || Instant::now() >= until {
+                    let action = format!("writing to {}, partition {}", record.topic, record.partition);
+                    return Err(producer.context().watch.explain(action, code, &error.to_string()));
+                }
+                std::thread::sleep(Duration::from_millis(1));
+                next = back;
+            }
+        }
+        Ok(())
+    }
+
+    fn fail(&mut self, error: TxnError, action: &str, asked: bool) -> Failed {
+        let Some(producer) = &self.producer else {
+            return Failed::new(CommitOutcome::Aborted(LogError::retriable(action, error.message)));
+        };
+        // A failed delivery says more than the refusal that follows from it.
+        let (code, words) = failed(producer).take().unwrap_or((error.code, error.message.clone()));
+        let shown = producer.context().watch.explain(action, code, &words);
+        if error.fatal || (!error.abort && !error.retriable) {
+            // A producer that was fenced must not fence whoever did that: the next one is made when it is needed.
+            self.producer = None;
+            if !asked {
+                return Failed { outcome: CommitOutcome::Lost(shown), rejoin: true };
+            }
+            self.unresolved = true;
+            if !matches!(error.code, Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch) {
+                self.resolve();
+            }
+            return Failed::new(CommitOutcome::Unknown(shown));
+        }
+        if asked && !error.abort {
+            self.producer = None;
+            self.unresolved = true;
+            self.resolve();
+            return Failed::new(CommitOutcome::Unknown(shown));
+        }
+        let fenced = matches!(error.code, Code::IllegalGeneration | Code::UnknownMemberId | Code::FencedInstanceId);
+        match self.abort(&shown.message) {
+            Ok(()) if fenced => Failed::new(CommitOutcome::Lost(shown)),
+            Ok(()) => Failed::new(CommitOutcome::Aborted(shown)),
+            Err(lost) => lost,
+        }
+    }
+
+    /// Aborts; where that does not work drops the producer, which then cannot commit any more either.
+    fn abort(&mut self, why: &str) -> Result<(), Failed> {
+        let Some(producer) = &self.producer else { return Ok(()) };
+        let until = Instant::now() + self.config.transaction_timeout;
+        let Err(error) = again(until, || txn(producer).abort(SLICE)) else { return Ok(()) };
+        let shown = producer.context().watch.explain("aborting a transaction", error.code, &error.message);
+        tracing::warn!("{shown}; it was aborted because: {why}");
+        self.producer = None;
+        if error.fatal {
+            return Err(Failed { outcome: CommitOutcome::Lost(shown), rejoin: true });
+        }
+        Ok(())
+    }
+}
+
+fn txn(producer: &Native) -> Txn<'_> {
+    Txn::of(producer.client().native_ptr())
+}
+
+fn failed(producer: &Native) -> std::sync::MutexGuard<'_, Option<(Code, String)>> {
+    let reports: &Arc<Reports> = producer.context();
+    reports.failed.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+fn left(until: Instant) -> Duration {
+    until.saturating_duration_since(Instant::now()).max(Duration::from_millis(100))
+}
+
+/// The same call again as long as it may go through and there is time.
+fn again(until: Instant, mut call: impl FnMut() -> Result<(), TxnError>) -> Result<(), TxnError> {
+    loop {
+        match call() {
+            Err(error) if error.retriable && Instant::now() < until => {
+                tracing::debug!(target: "kafka", "{}: again", error.message);
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            other => return other,
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! Counters of a running processor, for its summary and its logs.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use crate::domain::time::Timestamp;
+use crate::engine::clock::Blind;
+use crate::engine::step::Told;
+use crate::log::{TOPICS, Transaction};
+
+/// Counters, shared between a worker and whoever looks.
+#[derive(Debug, Default)]
+pub struct Stats(Mutex<Counts>);
+
+/// The counters at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Counts {
+    /// Records that took effect.
+    pub applied: u64,
+    /// Records that were ignored.
+    pub ignored: u64,
+    /// Dead letters.
+    pub rejected: u64,
+    /// Records written, by [`crate::log::Topic::number`].
+    pub written: [u64; TOPICS],
+    /// Transactions committed or tried.
+    pub commits: u64,
+    /// Transactions that came to nothing.
+    pub aborts: u64,
+    /// Errors of the log that were tried again.
+    pub log_errors: u64,
+    /// How long the last commits took, newest last, 1,000 at most.
+    pub commit_times: Vec<Duration>,
+    /// Partitions that are owned.
+    pub partitions: usize,
+    /// Devices, by partition.
+    pub devices: BTreeMap<u32, usize>,
+    /// Clocks, by partition.
+    pub clocks: BTreeMap<u32, Timestamp>,
+    /// Partitions that are blind, and why.
+    pub blind: BTreeMap<u32, Blind>,
+}
+
+impl Stats {
+    /// The counters now.
+    pub fn counts(&self) -> Counts {
+        self.with(|counts| counts.clone())
+    }
+
+    fn with<T>(&self, act: impl FnOnce(&mut Counts) -> T) -> T {
+        act(&mut self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+
+    pub(crate) fn promoted(&self, told: &Told) {
+        self.with(|counts| {
+            counts.applied += told.tally.applied;
+            counts.ignored += told.tally.ignored.iter().sum::<u64>();
+            counts.rejected += told.tally.rejected.iter().sum::<u64>();
+        });
+    }
+
+    pub(crate) fn committed(&self, took: Duration, transaction: &Transaction) {
+        self.with(|counts| {
+            counts.commits += 1;
+            for record in &transaction.records {
+                counts.written[record.topic.number()] += 1;
+            }
+            if counts.commit_times.len() >= 1000 {
+                counts.commit_times.remove(0);
+            }
+            counts.commit_times.push(took);
+        });
+    }
+
+    pub(crate) fn aborted(&self) {
+        self.with(|counts| counts.aborts += 1);
+    }
+
+    pub(crate) fn log_error(&self) {
+        self.with(|counts| counts.log_errors += 1);
+    }
+
+    pub(crate) fn set_partitions(&self, partitions: usize) {
+        self.with(|counts| counts.partitions = partitions);
+    }
+
+    pub(crate) fn set_devices(&self, partition: u32, devices: usize) {
+        self.with(|counts| counts.devices.insert(partition, devices));
+    }
+
+    pub(crate) fn set_clock(&self, partition: u32, clock: Timestamp) {
+        self.with(|counts| counts.clocks.insert(partition, clock));
+    }
+
+    pub(crate) fn set_blind(&self, partition: u32, blind: Option<Blind>) {
+        self.with(|counts| match blind {
+            Some(why) => counts.blind.insert(partition, why),
+            None => counts.blind.remove(&partition),
+        });
+    }
+}

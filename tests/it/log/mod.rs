@@ -1,0 +1,5 @@
+//! What both logs promise.
+
+#[cfg(feature = "rocksdb")]
+mod embedded;
+pub mod suite;

@@ -1,0 +1,150 @@
+//! Broker nodes of the partition: SEMANTICS §2 (`node`), §3 (node down), §9 (sight), §12.
+
+use super::input::NodeStatus;
+use super::policy::Policy;
+use std::collections::BTreeMap;
+
+/// A verdict of ours: silent for `policy.node_timeout`.
+#[derive(Clone, Debug)]
+pub struct TimeOut {
+    pub moment: i64,
+    /// The `started_at` that the node had before it.
+    pub started_at: Option<i64>,
+    pub last_sign_before: i64,
+    /// False once a sign of life disproved it.
+    pub standing: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Up,
+    /// Said so.
+    Down,
+    TimedOut,
+}
+
+#[derive(Clone, Debug)]
+pub struct Node {
+    state: State,
+    /// observed_at of the last control event that counted.
+    set_at: i64,
+    last_sign: Option<i64>,
+    heartbeat_seen: bool,
+    started_at: Option<i64>,
+    said_downs: Vec<i64>,
+    time_outs: Vec<TimeOut>,
+    /// §9: counts from it at the earliest.
+    sight: Option<i64>,
+}
+
+/// What a node event means for the sessions.
+#[derive(Debug, PartialEq, Eq)]
+pub enum NodeEffect {
+    Nothing,
+    Down,
+    /// A time-out is disproved.
+    Back,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Nodes {
+    pub nodes: BTreeMap<String, Node>,
+}
+
+impl Nodes {
+    pub fn apply(&mut self, id: &str, status: NodeStatus, started_at: Option<i64>, at: i64) -> NodeEffect {
+        let node = self.nodes.entry(id.to_string()).or_insert(Node {
+            state: State::Up,
+            set_at: i64::MIN,
+            last_sign: None,
+            heartbeat_seen: false,
+            started_at: None,
+            said_downs: Vec::new(),
+            time_outs: Vec::new(),
+            sight: None,
+        });
+        // §2: "A control event observed before the one that set the same fact is ignored (equal: the later wins)".
+        if at < node.set_at {
+            return NodeEffect::Nothing;
+        }
+        if status == NodeStatus::Down {
+            node.set_at = at;
+            node.state = State::Down;
+            node.said_downs.push(at);
+            return NodeEffect::Down;
+        }
+        // §12: "A time-out of a node is disproved only by a sign of life later than the last one before it."
+        if node.state == State::TimedOut && node.last_sign.is_some_and(|last| at <= last) {
+            return NodeEffect::Nothing;
+        }
+        let mut back = false;
+        for time_out in &mut node.time_outs {
+            // §3: "with the `started_at` that the node had before its time-out"; both must be known.
+            // §12: "Every time-out with that started_at is disproved".
+            let same = started_at.is_some() && time_out.started_at == started_at;
+            if time_out.standing && same && at > time_out.last_sign_before {
+                time_out.standing = false;
+                back = true;
+            }
+        }
+        node.set_at = at;
+        node.state = State::Up;
+        node.last_sign = Some(node.last_sign.map_or(at, |last| last.max(at)));
+        node.heartbeat_seen |= status == NodeStatus::Heartbeat;
+        if started_at.is_some() {
+            node.started_at = started_at;
+        }
+        if back { NodeEffect::Back } else { NodeEffect::Nothing }
+    }
+
+    /// §3: silent for `policy.node_timeout` after at least one heartbeat; "at 60 s".
+    pub fn deadline(&self, id: &str, policy: &Policy) -> Option<i64> {
+        let node = &self.nodes[id];
+        if node.state != State::Up || !node.heartbeat_seen {
+            return None;
+        }
+        // §9 Sight: counts from it at the earliest.
+        Some(node.last_sign?.max(node.sight.unwrap_or(i64::MIN)) + policy.node_timeout)
+    }
+
+    pub fn time_out(&mut self, id: &str, moment: i64) {
+        let node = self.nodes.get_mut(id).expect("known");
+        node.state = State::TimedOut;
+        let last_sign_before = node.last_sign.expect("it gave a heartbeat");
+        node.time_outs.push(TimeOut {
+            moment,
+            started_at: node.started_at,
+            last_sign_before,
+            standing: true,
+        });
+    }
+
+    /// §3: "its node's last known down"; a time-out that was disproved is none.
+    pub fn last_down(&self, id: Option<&str>) -> Option<i64> {
+        let node = self.nodes.get(id?)?;
+        let timed = node.time_outs.iter().filter(|t| t.standing).map(|t| t.moment);
+        node.said_downs.iter().copied().chain(timed).max()
+    }
+
+    /// Is that down, of that moment, a time-out that stands?
+    pub fn is_time_out(&self, id: &str, moment: i64) -> bool {
+        let Some(node) = self.nodes.get(id) else { return false };
+        let said = node.said_downs.contains(&moment);
+        !said && node.time_outs.iter().any(|t| t.standing && t.moment == moment)
+    }
+
+    /// §12: "sessions connected at or before a down that was said stay ended", and those "that another standing
+    /// time-out covers".
+    pub fn covers(&self, id: &str, connected_at: i64) -> bool {
+        self.last_down(Some(id)).is_some_and(|down| connected_at <= down)
+    }
+
+    /// §9: "a node that has not timed out likewise".
+    pub fn see(&mut self, at: i64) {
+        for node in self.nodes.values_mut() {
+            if node.state != State::TimedOut {
+                node.sight = Some(at);
+            }
+        }
+    }
+}
