@@ -79,6 +79,7 @@ impl Default for Limits {
 
 /// A line of `fold`.
 #[derive(Clone, PartialEq, Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly all are events; a box would cost each an allocation")]
 pub enum Line<'a> {
     /// An event.
     Event(Event<'a>),

@@ -41,8 +41,8 @@ impl Envelope<'_> {
 pub(super) fn read_envelope<'a, S: Source<'a>>(s: &mut S, envelope: &mut Envelope<'a>) -> Read<()> {
     s.fields(|s, field| {
         match field {
-            EventField::Tenant => envelope.tenant = s.text_bytes()?,
-            EventField::DeviceId => envelope.device_id = s.text_bytes()?,
+            EventField::Tenant => name(&mut envelope.tenant, s.text_bytes()?)?,
+            EventField::DeviceId => name(&mut envelope.device_id, s.text_bytes()?)?,
             EventField::EventId => envelope.event.event_id = s.said()?,
             EventField::ObservedAt => envelope.event.observed_at = s.time()?,
             _ => {
@@ -59,6 +59,18 @@ pub(super) fn read_envelope<'a, S: Source<'a>>(s: &mut S, envelope: &mut Envelop
         }
         Ok(())
     })
+}
+
+/// Takes a name. Whether it is UTF-8 is looked at later, together with the key, so a name that it replaces must be
+/// looked at here.
+#[inline(always)]
+fn name<'a>(place: &mut Option<&'a [u8]>, name: Option<&'a [u8]>) -> Read<()> {
+    match std::mem::replace(place, name) {
+        Some(before) if std::str::from_utf8(before).is_err() => {
+            Err(Fault::new(Reason::NotProtobuf, "is not UTF-8"))
+        }
+        _ => Ok(()),
+    }
 }
 
 #[cold]
