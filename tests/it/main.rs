@@ -1,8 +1,10 @@
 //! The one integration test binary.
 
 mod broker;
-#[cfg(feature = "rocksdb")]
-mod log;
+#[cfg(feature = "kafka")]
+mod kafka;
 mod laws;
+#[cfg(any(feature = "kafka", feature = "rocksdb"))]
+mod log;
 mod model;
 mod scenarios;
