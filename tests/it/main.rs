@@ -1,6 +1,8 @@
 //! The one integration test binary.
 
 mod broker;
+mod cli;
+mod engine;
 #[cfg(feature = "kafka")]
 mod kafka;
 mod laws;
@@ -8,3 +10,5 @@ mod laws;
 mod log;
 mod model;
 mod scenarios;
+#[cfg(feature = "rocksdb")]
+mod worker;
