@@ -48,11 +48,17 @@ pub fn record(topic: Topic, partition: u32, text: &str) -> OutRecord {
     OutRecord {
         topic,
         partition,
-        timestamp: Timestamp::from_millis(1_700_000_000_000),
+        timestamp: began(),
         key: Some(b"t/d".to_vec()),
         value: Some(text.as_bytes().to_vec()),
         headers: Vec::new(),
     }
+}
+
+/// One time for all records of a run. Not one of long ago: Kafka's retention goes by the records' own times.
+fn began() -> Timestamp {
+    static BEGAN: std::sync::OnceLock<Timestamp> = std::sync::OnceLock::new();
+    *BEGAN.get_or_init(rig_now)
 }
 
 /// Polls until these partitions are assigned.
