@@ -1,6 +1,7 @@
 //! Lastseen: which of my devices are connected, since when, why not, and can I trust the answer?
 
 pub mod clock;
+pub mod config;
 pub mod demo;
 pub mod domain;
 pub mod engine;
@@ -10,6 +11,7 @@ pub mod render;
 pub mod stats;
 #[cfg(feature = "rocksdb")]
 pub mod store;
+pub mod telemetry;
 pub mod wire;
 #[cfg(feature = "rocksdb")]
 pub mod worker;

@@ -278,7 +278,10 @@ impl Channel {
 
     /// Whether any session or end is known: failed connects alone do not make a channel.
     pub fn is_known(&self) -> bool {
-        self.open.is_some() || self.newest_over.is_some() || self.recorded.is_some() || !self.closed.is_empty()
+        self.open.is_some()
+            || self.newest_over.is_some()
+            || self.recorded.is_some()
+            || !self.closed.is_empty()
     }
 
     /// The newest session known, open or over.
@@ -324,7 +327,8 @@ impl Channel {
     fn remember(&mut self, session: Session) {
         self.closed.push(session);
         if self.closed.len() > CLOSED_MAX {
-            let earliest = (0..self.closed.len()).min_by_key(|index| (self.closed[*index].ended_at(), *index));
+            let earliest =
+                (0..self.closed.len()).min_by_key(|index| (self.closed[*index].ended_at(), *index));
             let forgotten = self.closed.remove(earliest.unwrap_or(0));
             self.keep_stray_end(&forgotten);
         }
@@ -437,7 +441,13 @@ impl Channel {
     }
 
     /// A long poll was answered, or asked: the session lives until the linger after its last poll.
-    fn poll(&mut self, connected: &Connected<'_>, at: Timestamp, nodes: &Nodes, linger: Millis) -> ConnectOutcome {
+    fn poll(
+        &mut self,
+        connected: &Connected<'_>,
+        at: Timestamp,
+        nodes: &Nodes,
+        linger: Millis,
+    ) -> ConnectOutcome {
         let id = connected.session.id;
         if let Some(open) = &mut self.open
             && (id.is_none() || open.has_id(id))

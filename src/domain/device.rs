@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use super::channel::Channel;
 use super::clocks::{Clocks, LastActivity, can_prove, moves, session_channel};
 use super::effect::{Effect, Flag, Ignored, LogSession, Outcome, Rule};
-use super::event::{Activity, Body, ChannelKind, ClientKind, Connected, Disconnected, PollSettings, Stage, Update};
+use super::event::{
+    Activity, Body, ChannelKind, ClientKind, Connected, Disconnected, PollSettings, Stage, Update,
+};
 use super::facet::{Facets, Heartbeat};
 use super::monitoring::{Monitoring, Verdict};
 use super::receipt;
@@ -123,7 +125,13 @@ impl Device {
     }
 
     /// Folds one event, observed at `at` (clamped if it had to be).
-    pub fn apply(&mut self, body: &Body<'_>, at: Timestamp, context: &Context<'_>, out: &mut Vec<Effect>) -> Outcome {
+    pub fn apply(
+        &mut self,
+        body: &Body<'_>,
+        at: Timestamp,
+        context: &Context<'_>,
+        out: &mut Vec<Effect>,
+    ) -> Outcome {
         if at <= self.deleted_at && context.now < self.deleted_at + context.policy.tombstone_retention {
             return Outcome::Ignored(Ignored::Deleted);
         }
@@ -245,7 +253,13 @@ impl Device {
         step.log(inferred.at, Rule::SessionInferred, receipt::inferred(kind, &inferred.session, &why));
     }
 
-    fn activity(&mut self, event: &Activity<'_>, at: Timestamp, context: &Context<'_>, out: &mut Vec<Effect>) {
+    fn activity(
+        &mut self,
+        event: &Activity<'_>,
+        at: Timestamp,
+        context: &Context<'_>,
+        out: &mut Vec<Effect>,
+    ) {
         let moves = moves(event, context.policy);
         let what = event.kind;
         let mut step = Step::new(at, Rule::Activity, format!("Seen at {} ({what}).", at.time_of_day()));

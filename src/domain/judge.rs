@@ -67,7 +67,8 @@ impl Device {
             Some(_) => Availability::Unknown,
         };
         let can_push = self.channels.iter().any(|channel| {
-            PUSH.contains(&channel.kind) && channel.open.as_ref().is_some_and(|open| open.can_receive_operations)
+            PUSH.contains(&channel.kind)
+                && channel.open.as_ref().is_some_and(|open| open.can_receive_operations)
         });
         let push = match monitoring.minutes {
             _ if availability == Availability::Maintenance => Push::Maintenance,
@@ -120,8 +121,8 @@ impl Device {
             (false, true) => Some((Overall::Unknown, Label::Unknown)),
             (false, false) => Some((Overall::Offline, Label::Offline)),
         };
-        let configuring =
-            lifecycle.is_some_and(|fact| fact.stage == Stage::Configuring || fact.progress.is_some_and(|p| p < 100));
+        let configuring = lifecycle
+            .is_some_and(|fact| fact.stage == Stage::Configuring || fact.progress.is_some_and(|p| p < 100));
         let is_offline = matches!(fourth, Some((Overall::Offline, _)));
         if configuring && !(ever_heard && is_offline) {
             return (Overall::Configuring, Label::Configuring);
@@ -288,12 +289,8 @@ impl Device {
             at.time_of_day()
         );
         let mut step = Step::new(at, Rule::PollWindowPassed, sentence);
-        step.deadline = Some(Deadline {
-            at,
-            interval: None,
-            counted_from: from,
-            last_message: self.clocks.last_message,
-        });
+        step.deadline =
+            Some(Deadline { at, interval: None, counted_from: from, last_message: self.clocks.last_message });
         self.settle(step, context, out);
     }
 
@@ -389,7 +386,12 @@ impl Device {
     }
 
     /// Where no event set R, the policy's rules do. Whether R changed.
-    pub(super) fn follow_policy_interval(&mut self, at: Timestamp, step: &mut Step, context: &Context<'_>) -> bool {
+    pub(super) fn follow_policy_interval(
+        &mut self,
+        at: Timestamp,
+        step: &mut Step,
+        context: &Context<'_>,
+    ) -> bool {
         if self.monitoring.by_event {
             return false;
         }
@@ -424,7 +426,8 @@ impl Device {
     /// Another policy is in force as of now.
     pub fn policy_changed(&mut self, before: &Policy, context: &Context<'_>, out: &mut Vec<Effect>) {
         let at = context.now;
-        let mut step = Step::new(at, Rule::PolicyChanged, format!("The policy changed at {}.", at.time_of_day()));
+        let mut step =
+            Step::new(at, Rule::PolicyChanged, format!("The policy changed at {}.", at.time_of_day()));
         self.follow_policy_interval(at, &mut step, context);
         self.end_verdict_if_not_over(&mut step, context);
         self.review_poll_window(context);
@@ -483,7 +486,8 @@ impl Device {
     pub fn node_returned(&mut self, node: &str, at: Timestamp, context: &Context<'_>, out: &mut Vec<Effect>) {
         let why = format!("node {node} was never down, only late");
         let rule = Rule::NodeTimeoutDisproved;
-        let mut step = Step::new(at, rule, format!("{why}; its sign of life of {} shows it.", at.time_of_day()));
+        let mut step =
+            Step::new(at, rule, format!("{why}; its sign of life of {} shows it.", at.time_of_day()));
         for channel in &mut self.channels {
             if let Some(opened) = channel.node_returns(node, at, context.nodes) {
                 step.log(at, rule, receipt::inferred(channel.kind, &opened.session, &why));

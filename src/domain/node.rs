@@ -87,7 +87,12 @@ impl Node {
         if at <= self.said_down {
             return Some((self.said_down, false));
         }
-        self.timeouts.iter().map(|timeout| timeout.at).max().filter(|down| at <= *down).map(|down| (down, true))
+        self.timeouts
+            .iter()
+            .map(|timeout| timeout.at)
+            .max()
+            .filter(|down| at <= *down)
+            .map(|down| (down, true))
     }
 
     /// The time-out is due: the node counts as down from `at` on.
