@@ -18,6 +18,8 @@ use std::time::Duration;
 use crate::domain::effect::InputTopic;
 use crate::domain::time::{Millis, Timestamp};
 use crate::log::{TOPICS, Topic};
+use crate::wire::output::Format;
+use crate::wire::rfc3339;
 
 pub use self::layers::{Origin, Said};
 pub use self::relations::notes;
@@ -46,15 +48,6 @@ pub enum StartAt {
     Earliest,
     /// With the first record of this time or later.
     Time(Timestamp),
-}
-
-/// How outputs are written.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum OutputFormat {
-    /// Protobuf.
-    Protobuf,
-    /// JSON.
-    Json,
 }
 
 /// How Lastseen tells of itself.
@@ -137,7 +130,7 @@ pub struct Config {
     /// How long deletions stand on compacted topics.
     pub tombstone_retention: Millis,
     /// How outputs are written.
-    pub output_format: OutputFormat,
+    pub output_format: Format,
     /// Number of workers.
     pub workers: usize,
     /// The longest that something decided waits.
@@ -405,11 +398,7 @@ fn typed(settings: &[(&'static Key, Setting)], client: &BTreeMap<String, (String
         partitions: whole("topics.partitions") as u32,
         retention: Topic::ALL.map(|topic| if topic.compacted() { None } else { stay(topic) }),
         tombstone_retention: Millis::from_seconds(whole("retention.state_tombstones_seconds") as i64),
-        output_format: if text("output.format") == "json" {
-            OutputFormat::Json
-        } else {
-            OutputFormat::Protobuf
-        },
+        output_format: if text("output.format") == "json" { Format::Json } else { Format::Protobuf },
         workers: whole("worker.count") as usize,
         commit_interval: millis("worker.commit_interval_ms"),
         batch_records: whole("worker.batch_records") as usize,
@@ -445,9 +434,7 @@ pub fn word_of(topic: Topic) -> &'static str {
 
 /// A moment of RFC 3339.
 pub fn time(text: &str) -> Option<Timestamp> {
-    let millis = chrono::DateTime::parse_from_rfc3339(text).ok()?.timestamp_millis();
-    let time = Timestamp::from_millis(millis);
-    (time.millis() == millis).then_some(time)
+    rfc3339::parse(text)
 }
 
 #[cfg(test)]

@@ -47,7 +47,8 @@ impl Demo {
         telemetry.start_alone()?;
         let Demo { devices, speed, seconds, seed, data_dir, json } = self;
         let options = DemoOptions { devices, speed, seconds, seed, data_dir, json };
-        match run(&options, &stop_flag()?) {
+        let stop = stop_flag()?;
+        match run(&options, &stop) {
             Ok(()) => Ok(Ending::Done),
             Err(DemoError::Options(message)) => Err(super::Usage(message).into()),
             Err(error) => Err(error.into()),

@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 use lastseen::config;
+use lastseen::fold::{self, FoldOptions, FoldSummary};
 
 use super::input::{self, Input};
 use super::settings::TelemetryFlags;
-use super::{Ending, Usage, policy, seams};
+use super::{Ending, Usage, policy};
 
 /// Folds events into verdicts: JSON Lines in, JSON Lines out; no broker, no state, no configuration
 ///
@@ -62,16 +63,19 @@ impl Fold {
             };
             config::time(text).ok_or_else(wrong)
         });
-        let options = seams::FoldOptions {
+        let options = FoldOptions {
             policy: self.policy.as_deref().map(policy::read).transpose()?,
             until: until.transpose()?,
-            clock: self.clock,
+            clock: match self.clock {
+                FoldClock::Observed => fold::FoldClock::Observed,
+                FoldClock::Ticks => fold::FoldClock::Ticks,
+            },
             state: self.state,
         };
         let stdout = io::stdout();
         let input = input::open(self.file.as_deref(), stdout.is_terminal())?;
         let (bar, name) = (input.bar(), input.name.clone());
-        let summary = seams::fold(&options, input, stdout.lock()).with_context(|| match &self.file {
+        let summary = fold::run(&options, input, stdout.lock()).with_context(|| match &self.file {
             Some(file) if file != Path::new("-") => format!("cannot fold {}", file.display()),
             _ => "cannot fold standard input".to_owned(),
         });
@@ -81,10 +85,10 @@ impl Fold {
     }
 
     /// What a person wants to know afterwards, on a terminal; about dead letters always.
-    fn tell(&self, summary: &seams::FoldSummary, name: &str) -> io::Result<()> {
+    fn tell(&self, summary: &FoldSummary, name: &str) -> io::Result<()> {
         let mut stderr = io::stderr();
         if stderr.is_terminal() {
-            let seams::FoldSummary { lines, applied, ignored, outputs, devices, .. } = summary;
+            let FoldSummary { lines, applied, ignored, outputs, devices, .. } = summary;
             writeln!(
                 stderr,
                 "{lines} lines: {applied} events applied, {ignored} ignored (old or repeated), of {devices} devices; \

@@ -7,11 +7,12 @@ mod input;
 mod kafka;
 mod policy;
 mod run;
-mod seams;
 mod send;
 mod settings;
 mod tail;
 mod topics;
+#[cfg(feature = "rocksdb")]
+mod wiring;
 
 use std::io::{self, Write};
 use std::process::ExitCode;

@@ -10,10 +10,11 @@ use lastseen::clock::Clock;
 use lastseen::domain::event::{Event, Subject};
 use lastseen::domain::policy::Policy as Document;
 use lastseen::log::{Start, Topic};
+use lastseen::wire::row::{self, Row};
 use lastseen::wire::{encode, policy};
 
 use super::settings::{Settings, TelemetryFlags, needs_kafka};
-use super::{Ending, Usage, kafka, seams, send};
+use super::{Ending, Usage, kafka, send};
 
 /// Shows the policy in force, checks a file, or sends one
 ///
@@ -153,14 +154,15 @@ fn show(settings: &Settings, telemetry: &TelemetryFlags) -> anyhow::Result<()> {
     let mut found = None;
     while tail.position(Topic::State, 0) < end {
         let mut corrupt = None;
-        tail.read(Duration::from_secs(1), 10_000, &mut |_, _, record| match seams::policy_of_row(
-            record.key,
-            record.value,
-        ) {
-            Ok(Some(policy)) => found = Some(policy),
-            Ok(None) => {}
-            Err(error) => corrupt = Some(error),
-        })?;
+        tail.read(
+            Duration::from_secs(1),
+            10_000,
+            &mut |_, _, record| match of_row(record.key, record.value) {
+                Ok(Some(policy)) => found = Some(policy),
+                Ok(None) => {}
+                Err(error) => corrupt = Some(error),
+            },
+        )?;
         if let Some(error) = corrupt {
             return Err(error);
         }
@@ -169,4 +171,16 @@ fn show(settings: &Settings, telemetry: &TelemetryFlags) -> anyhow::Result<()> {
         writeln!(io::stderr(), "no policy was ever sent: these are the defaults")?;
     }
     print(&found.unwrap_or_default())
+}
+
+/// The policy that a record of topics.state holds, if it is the policy's row.
+fn of_row(key: Option<&[u8]>, value: Option<&[u8]>) -> anyhow::Result<Option<Document>> {
+    let (Some(key), Some(value)) = (key, value) else { return Ok(None) };
+    if key != row::key::POLICY.as_bytes() {
+        return Ok(None);
+    }
+    match row::decode_row(value).context("the policy's row on topics.state cannot be read")? {
+        (_, Row::Policy(row)) => Ok(Some(row.policy)),
+        _ => anyhow::bail!("the policy's row on topics.state holds something else"),
+    }
 }

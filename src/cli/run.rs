@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::settings::{Settings, TelemetryFlags, said};
-use super::{Ending, seams, stop_flag};
+use super::{Ending, stop_flag};
 
 /// Runs the processor: consumes events, decides, publishes verdicts, exactly once
 ///
@@ -52,7 +52,15 @@ impl Run {
         let flags = flags.into_iter().filter_map(|(key, flag, value)| Some(said(key, flag, value?)));
         let loaded = self.settings.load(telemetry, flags.collect())?;
         let stop = stop_flag()?;
-        seams::run(&loaded.config, &stop)?;
+        start(&loaded.config, &stop)?;
         Ok(Ending::Done)
     }
+}
+
+#[cfg(feature = "rocksdb")]
+use super::wiring::run as start;
+
+#[cfg(not(feature = "rocksdb"))]
+fn start(_: &lastseen::config::Config, _: &std::sync::atomic::AtomicBool) -> anyhow::Result<()> {
+    anyhow::bail!("this lastseen was built without its store (cargo build --features rocksdb)")
 }

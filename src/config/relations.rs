@@ -45,6 +45,11 @@ pub(super) fn relations(config: &Config, settings: &[(&'static Key, Setting)]) -
         "the first must be at least twice the second: a restart reads the journal since the checkpoint"
             .to_owned(),
     );
+    must(
+        config.log == LogKind::Kafka || config.workers == 1,
+        &["log", "worker.count"],
+        "the embedded log has one worker".to_owned(),
+    );
     let taken = |topic: &Topic| {
         let before = &Topic::ALL[..topic.number()];
         before
