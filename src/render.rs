@@ -10,7 +10,8 @@ use crate::domain::effect::{
     AlarmEvent, AlarmEventAction, AuditEntry, Effect, EffectKind, LogEntry, LogKind, Origin, Outcome, Rule,
     StatusChange,
 };
-use crate::domain::facet::{Facet, FacetChange};
+use crate::domain::facet::{Availability, Facet, FacetChange};
+use crate::domain::monitoring::UNAVAILABILITY_TEXT;
 use crate::domain::time::Timestamp;
 
 /// Keys are padded to this width, so that what follows stands in one column for most of them.
@@ -63,7 +64,7 @@ pub enum Interest {
     Routine,
     /// A status that people look at changed.
     Notable,
-    /// Late, old, inferred, failed, refused: where the answer is not obvious.
+    /// Late, old, inferred, failed, refused, a deadline missed: where somebody will ask why.
     Tricky,
     /// An alarm, a retraction, a node.
     Grave,
@@ -89,8 +90,14 @@ pub fn interest(effect: &Effect) -> Interest {
         EffectKind::Log(entry) if entry.kind == LogKind::ConnectFailed => Interest::Tricky,
         EffectKind::Log(_) => Interest::Routine,
         EffectKind::Status(change) => {
+            let lapses =
+                |change: &FacetChange| [change.from, change.to].contains(&Availability::Unavailable.word());
             let tells = |change: &FacetChange| matches!(change.facet, Facet::Availability | Facet::Overall);
-            if change.changes.iter().any(tells) { Interest::Notable } else { Interest::Routine }
+            match &change.changes {
+                changes if changes.iter().any(lapses) => Interest::Tricky,
+                changes if changes.iter().any(tells) => Interest::Notable,
+                _ => Interest::Routine,
+            }
         }
         EffectKind::Audit(entry) => match (entry.command, entry.outcome) {
             ("policy" | "blind" | "sight" | "gap" | "node", _) => Interest::Grave,
@@ -101,7 +108,8 @@ pub fn interest(effect: &Effect) -> Interest {
     }
 }
 
-/// One line: when it became true, whose it is, what, and why. `key` is `tenant/device_id`, empty for what concerns a
+/// One line: when it was concluded, whose it is, what, and why; when it became true is in the sentence, where the two
+/// differ. `key` is `tenant/device_id`, empty for what concerns a
 /// partition as a whole.
 pub fn line(key: &str, effect: &Effect, style: Style) -> String {
     let (glyph, ink, what) = match &effect.kind {
@@ -110,7 +118,8 @@ pub fn line(key: &str, effect: &Effect, style: Style) -> String {
         EffectKind::Log(entry) => log_entry(entry, style),
         EffectKind::Audit(entry) => audit_entry(entry, style),
     };
-    let mut line = head(effect.at, glyph, ink, if key.is_empty() { "(partition)" } else { key }, style);
+    let mut line =
+        head(effect.recorded_at, glyph, ink, if key.is_empty() { "(partition)" } else { key }, style);
     line.push_str(&what);
     line.push_str("  ");
     line.push_str(&style.ink(Ink::Quiet, &plain(&effect.cause.sentence)));
@@ -198,7 +207,7 @@ fn alarm_event(alarm: &AlarmEvent, style: Style) -> (&'static str, Ink, String) 
         AlarmEventAction::Acknowledged => Ink::Doubtful,
         AlarmEventAction::Cleared => Ink::Good,
     };
-    let mut text = style.ink(ink, &format!("{} alarm {}", alarm.severity, alarm.action));
+    let mut text = style.ink(ink, &format!("{} alarm {} {}", alarm.severity, alarm.alarm_type, alarm.action));
     if let Some(reason) = alarm.reason {
         let _ = write!(text, " ({reason})");
     }
@@ -208,7 +217,9 @@ fn alarm_event(alarm: &AlarmEvent, style: Style) -> (&'static str, Ink, String) 
     if let Some(actor) = &alarm.actor {
         let _ = write!(text, " by {}", plain(actor));
     }
-    let _ = write!(text, " “{}”", plain(&alarm.text));
+    if *alarm.text != *UNAVAILABILITY_TEXT {
+        let _ = write!(text, " “{}”", plain(&alarm.text));
+    }
     ("▲", ink, text)
 }
 

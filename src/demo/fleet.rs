@@ -6,8 +6,9 @@ use std::collections::BinaryHeap;
 
 use serde_json::{Value, json};
 
+use super::device::{self, Device, Session};
 use super::payload;
-use super::story::{self, Act, CAST, Dice, Line, Role};
+use super::story::{self, Act, Dice, Line, Role};
 use crate::domain::effect::InputTopic;
 use crate::domain::event::ChannelKind;
 use crate::domain::time::{Millis, Timestamp};
@@ -47,43 +48,6 @@ pub struct Fleet {
     planned: u64,
     troubles: usize,
     bad_inputs: usize,
-}
-
-#[derive(Debug)]
-struct Device {
-    tenant: &'static str,
-    id: String,
-    device_type: &'static str,
-    role: Role,
-    minutes: i16,
-    /// Its place among the devices of its role.
-    turn: usize,
-    chapters: usize,
-    tier: &'static str,
-    /// The broker node that it goes to first, and whether it takes no other.
-    home: usize,
-    stubborn: bool,
-    mqtt: Option<Session>,
-    /// The MQTT session before that.
-    previous: Option<Session>,
-    vpn: Option<Session>,
-    long_poll: Option<Session>,
-    sessions: u64,
-    /// The gateway that it sits behind.
-    parent: Option<usize>,
-    naps_until: Timestamp,
-    operator: usize,
-    /// When the last event arrives that came without delay, and the last that a stalled node held up: each keeps
-    /// its order.
-    last_arrival: [Timestamp; 2],
-}
-
-#[derive(Clone, Debug)]
-struct Session {
-    id: String,
-    node: Option<usize>,
-    opened_at: Timestamp,
-    address: String,
 }
 
 #[derive(Debug)]
@@ -136,7 +100,7 @@ impl Fleet {
     pub fn new(seed: u64, devices: usize, start: Timestamp) -> Fleet {
         let mut dice = Dice::new(seed);
         let mut fleet = Fleet {
-            devices: muster(devices, &mut dice),
+            devices: device::muster(devices, NODES.len(), OPERATORS.len(), &mut dice),
             nodes: NODES
                 .iter()
                 .map(|_| NodeState {
@@ -490,41 +454,6 @@ impl Fleet {
         let payload = payload::node(NODES[node], "up", at, at);
         self.deliver(at + Millis(40), InputTopic::Control, None, payload);
     }
-}
-
-fn muster(count: usize, dice: &mut Dice) -> Vec<Device> {
-    let mut gateway = None;
-    (0..count)
-        .map(|number| {
-            let (role, (device_type, stem, minutes)) = CAST[number % CAST.len()];
-            if role == Role::Gateway {
-                gateway = Some(number);
-            }
-            let critical = device_type == "pump" && dice.chance(25);
-            Device {
-                tenant: if number / CAST.len() % 4 == 3 { "borealis" } else { "acme" },
-                id: format!("{stem}-{number:04}"),
-                device_type,
-                role,
-                minutes: if critical { 1 } else { minutes },
-                turn: CAST.iter().take(number % CAST.len()).filter(|(other, _)| *other == role).count()
-                    + number / CAST.len(),
-                chapters: 0,
-                tier: if critical { "critical" } else { "standard" },
-                home: dice.pick(NODES.len()),
-                stubborn: dice.chance(40),
-                mqtt: None,
-                previous: None,
-                vpn: None,
-                long_poll: None,
-                sessions: 0,
-                parent: if role == Role::Child { gateway } else { None },
-                naps_until: Timestamp::NEVER,
-                operator: dice.pick(OPERATORS.len()),
-                last_arrival: [Timestamp::NEVER; 2],
-            }
-        })
-        .collect()
 }
 
 #[cfg(test)]

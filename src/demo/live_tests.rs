@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use prost::Message;
 
 use super::fleet::FleetEvent;
-use super::live::{DemoError, DemoOptions, Part, SpawnWorker, run_with};
+use super::live::{DemoError, DemoOptions, PROCESSOR, Part, SpawnWorker, run_with};
 use super::stand_in::StandIn;
 use crate::clock::Clock;
 use crate::domain::effect::InputTopic;
@@ -15,7 +15,7 @@ use crate::log::embedded::EmbeddedLog;
 use crate::log::{Append, OutRecord, Start, Tail, Topic};
 use crate::render::Style;
 use crate::wire::output::{self, Format, Identity, OutputKind};
-use crate::wire::pb as proto;
+use crate::wire::pb;
 
 /// Reads the fleet's records and writes what [`StandIn`] makes of them, as a processor does; all in partition 0, since
 /// the stand-in knows no partitions, and each broadcast once.
@@ -88,9 +88,9 @@ fn told(core: &mut StandIn, now: Timestamp, count: u64) -> Vec<OutRecord> {
         let headers = headers.map(|(name, value)| (name.to_owned(), value.into_bytes())).to_vec();
         records.push(record(Topic::DeadLetter, now, "?", b"bad".to_vec(), headers));
     }
-    let range = proto::ConsumedRange { topic: 1, count, ..proto::ConsumedRange::default() };
+    let range = pb::ConsumedRange { topic: 1, count, ..pb::ConsumedRange::default() };
     let entry =
-        proto::JournalEntry { clock_ms: now.millis(), ranges: vec![range], ..proto::JournalEntry::default() };
+        pb::JournalEntry { clock_ms: now.millis(), ranges: vec![range], ..pb::JournalEntry::default() };
     records.push(record(Topic::Journal, now, "", entry.encode_to_vec(), Vec::new()));
     records
 }
@@ -111,7 +111,7 @@ fn it_tells_a_choice_of_stories_and_says_how_to_go_on() {
     }
     for wanted in [
         "Lastseen",
-        "MAJOR alarm RAISED",
+        "MAJOR alarm unavailability RAISED",
         "dead letter",
         "⇒ Offline",
         "── ",
@@ -190,5 +190,21 @@ fn options_that_cannot_be_are_refused() {
     ] {
         let ended = run_with(&options, &AtomicBool::new(false), STAND_IN, Style::default(), &mut Vec::new());
         assert!(matches!(ended, Err(DemoError::Options(_))));
+    }
+}
+
+#[test]
+fn the_real_processor_tells_the_same_stories() {
+    let options = DemoOptions { devices: 60, speed: 60.0, seconds: Some(6), ..DemoOptions::default() };
+    let mut out = Vec::new();
+    run_with(&options, &AtomicBool::new(false), PROCESSOR, Style::default(), &mut out).unwrap();
+    let out = String::from_utf8(out).unwrap();
+    if std::env::var_os("SHOW_DEMO").is_some() {
+        println!("{out}");
+    }
+    for wanted in
+        ["alarm unavailability RAISED", "RETRACTED", "dead letter", "Node broker-2", "Stopped cleanly"]
+    {
+        assert!(out.contains(wanted), "{wanted}\n{out}");
     }
 }

@@ -3,6 +3,7 @@
 //! Time is simulated: one clock, so many times as fast as the host's, stamps the log's records, drives the fleet and
 //! the processor. What is printed comes back out of the log, as any consumer would read it.
 
+mod device;
 pub mod fleet;
 mod payload;
 #[cfg(test)]
@@ -28,10 +29,10 @@ mod live {
     use crate::clock::Clock;
     use crate::domain::effect::InputTopic;
     use crate::domain::time::Millis;
+    use crate::engine::step::Settings;
     use crate::log::embedded::{EmbeddedConfig, EmbeddedLog};
     use crate::log::{Append, LogError, OutRecord, Topic};
     use crate::render::Style;
-    use crate::engine::step::Settings;
     use crate::wire::partition;
     use crate::worker::{StartAt, Worker, WorkerConfig};
 
@@ -143,7 +144,9 @@ mod live {
             start: StartAt::Earliest,
         };
         let worker = Worker::new(log.member()?, clock.clone(), config, Arc::default(), 0);
-        Part::spawn("processor", move |stop| worker.run(stop).map_err(|error| DemoError::Worker(error.to_string())))
+        Part::spawn("processor", move |stop| {
+            worker.run(stop).map_err(|error| DemoError::Worker(error.to_string()))
+        })
     }
 
     /// Runs the demo until `stop` is set, its time is over or nobody reads its output any more.
@@ -273,6 +276,10 @@ mod live {
         };
         partitions.map(record).collect()
     }
+
+    /// The processor that [`run`] starts.
+    #[cfg(test)]
+    pub(super) const PROCESSOR: &SpawnWorker = &spawn_worker;
 
     /// Where log and state are; a temporary one is removed at the end.
     struct DataDir {

@@ -16,7 +16,7 @@ use crate::log::embedded::{EmbeddedLog, EmbeddedTail};
 use crate::log::{Header, LogError, Scanned, Start, Tail, Topic};
 use crate::render::{self, Interest, Style, Summary};
 use crate::wire::output::{self, OutputKind};
-use crate::wire::pb as proto;
+use crate::wire::pb;
 
 /// A choice of lines is made once in this while.
 const WINDOW: Duration = Duration::from_millis(500);
@@ -183,7 +183,7 @@ impl Watch {
                     }
                 }
                 (Topic::Journal, _, Some(value)) => {
-                    let Ok(entry) = proto::JournalEntry::decode(value) else { return };
+                    let Ok(entry) = pb::JournalEntry::decode(value) else { return };
                     let events = entry.ranges.iter().map(|range| range.count).sum();
                     summary.observe_journal(partition, Timestamp::from_millis(entry.clock_ms), events);
                 }
@@ -324,7 +324,7 @@ impl Choice {
             for (index, candidate) in candidates.iter().enumerate() {
                 let Some((interest, story, _)) = candidate else { continue };
                 let score =
-                    f64::from(*interest as u8) * 2.0 - self.told.get(story).copied().unwrap_or_default();
+                    f64::from(*interest as u8) * 1.5 - self.told.get(story).copied().unwrap_or_default();
                 if best.is_none_or(|(highest, _)| score > highest) {
                     best = Some((score, index));
                 }

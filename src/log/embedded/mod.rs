@@ -315,6 +315,8 @@ impl Shared {
 
 fn iterate<'a>(db: &'a DB, from: &[u8], to: &[u8]) -> DBRawIterator<'a> {
     let mut options = ReadOptions::default();
+    // Both bounds: a search from the end must not run on into the partition before.
+    options.set_iterate_lower_bound(from);
     options.set_iterate_upper_bound(to);
     let mut iterator = db.raw_iterator_opt(options);
     iterator.seek(from);

@@ -136,6 +136,24 @@ fn append_times_never_go_back() {
 }
 
 #[test]
+fn retention_of_one_partition_does_not_look_at_another() {
+    let dir = TempDir::new().unwrap();
+    let now = Arc::new(AtomicI64::new(0));
+    let stamps = Arc::clone(&now);
+    let clock: Clock = Arc::new(move || Timestamp::from_millis(stamps.load(Ordering::Relaxed)));
+    let log = EmbeddedLog::open(dir.path(), config(), Arc::clone(&clock)).unwrap();
+    // The time index of partition 0 has a row for offset 5; partition 1 has none that is old enough to count.
+    let five = |partition| vec![record(CONNECTIONS, partition, "x"); 5];
+    log.append(&five(0)).unwrap();
+    now.store(120_000, Ordering::Relaxed);
+    log.append(&five(0)).unwrap();
+    log.append(&five(1)).unwrap();
+    log.append(&five(1)).unwrap();
+    log.apply_retention(clock()).unwrap();
+    assert_eq!(log.bounds(CONNECTIONS, 1).unwrap(), Bounds { low: 0, high: 10 });
+}
+
+#[test]
 fn retention_goes_by_the_time_of_appending() {
     let dir = TempDir::new().unwrap();
     let now = Arc::new(AtomicI64::new(0));
