@@ -31,9 +31,12 @@ mod live {
     use crate::log::embedded::{EmbeddedConfig, EmbeddedLog};
     use crate::log::{Append, LogError, OutRecord, Topic};
     use crate::render::Style;
+    use crate::engine::step::Settings;
     use crate::wire::partition;
+    use crate::worker::{StartAt, Worker, WorkerConfig};
 
     const PARTITIONS: u32 = 4;
+    const COMMIT_INTERVAL: Duration = Duration::from_millis(50);
     /// How often the fleet is asked for what has happened meanwhile.
     const FLEET_PERIOD: Duration = Duration::from_millis(20);
     const SUMMARY_PERIOD: Duration = Duration::from_secs(5);
@@ -125,10 +128,22 @@ mod live {
     /// Starts the processor over the demo's log.
     pub(super) type SpawnWorker = dyn Fn(&EmbeddedLog, &Clock, &Path) -> Result<Part, DemoError>;
 
-    /// SEAM: starts `crate::worker::Worker` on `log.member()` with this clock and its checkpoints under `dir`, in a
-    /// thread that steps until the flag is set, then commits, checkpoints and leaves. To be filled in with the worker.
-    fn spawn_worker(_log: &EmbeddedLog, _clock: &Clock, _dir: &Path) -> Result<Part, DemoError> {
-        Part::spawn("processor", |_stop| Err(DemoError::Worker("it is not built in yet".into())))
+    /// Starts the worker on the demo's log, in a thread that steps until its flag is set, then commits, checkpoints and
+    /// leaves.
+    fn spawn_worker(log: &EmbeddedLog, clock: &Clock, dir: &Path) -> Result<Part, DemoError> {
+        let config = WorkerConfig {
+            data_dir: dir.to_path_buf(),
+            log_name: "demo".into(),
+            settings: Arc::new(Settings { partitions: PARTITIONS, ..Settings::default() }),
+            commit_interval: COMMIT_INTERVAL,
+            batch_records: 10_000,
+            // The clock of the demo runs faster than the host's, and so must what it waits for.
+            clock_margin: Millis((10.0 * clock.speed().max(1.0)) as i64),
+            checkpoint_interval: Duration::from_secs(30),
+            start: StartAt::Earliest,
+        };
+        let worker = Worker::new(log.member()?, clock.clone(), config, Arc::default(), 0);
+        Part::spawn("processor", move |stop| worker.run(stop).map_err(|error| DemoError::Worker(error.to_string())))
     }
 
     /// Runs the demo until `stop` is set, its time is over or nobody reads its output any more.

@@ -16,7 +16,7 @@ use crate::log::embedded::{EmbeddedLog, EmbeddedTail};
 use crate::log::{Header, LogError, Scanned, Start, Tail, Topic};
 use crate::render::{self, Interest, Style, Summary};
 use crate::wire::output::{self, OutputKind};
-use crate::wire::proto;
+use crate::wire::pb as proto;
 
 /// A choice of lines is made once in this while.
 const WINDOW: Duration = Duration::from_millis(500);

@@ -245,6 +245,10 @@ impl Core {
     /// devices. `limit` bounds the outputs of the step.
     pub fn advance(&mut self, to: Timestamp, limit: usize) -> Progress {
         assert!(to >= self.clock, "the clock of a partition never goes back: {} after {}", to, self.clock);
+        // A change goes through all devices at the moment that it began, before the clock moves on.
+        if self.run_change(limit) == Progress::Full {
+            return Progress::Full;
+        }
         self.clock = to;
         loop {
             if self.run_change(limit) == Progress::Full {

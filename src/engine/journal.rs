@@ -6,7 +6,7 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 use crate::domain::effect::InputTopic;
 use crate::domain::time::Timestamp;
 use crate::log::{OutRecord, Positions, Topic};
-use crate::wire::proto;
+use crate::wire::pb as proto;
 
 /// The version of the rules that are code. It grows when the same inputs would lead to other outputs.
 pub const FOLD_VERSION: u32 = 1;

@@ -15,7 +15,7 @@ use crate::wire::decode::{self, RawRecord, Scratch};
 use crate::wire::output::{self, Format, Identity};
 use crate::wire::reject::Reason;
 use crate::wire::row::{self, DeviceRow, PartitionRow, PolicyRow, Row, key};
-use crate::wire::{dead_letter, policy, proto};
+use crate::wire::{dead_letter, pb as proto, policy};
 
 use super::core::{Core, Progress, Touched};
 use super::journal::{self, Consumed, FOLD_VERSION, Head};
@@ -418,7 +418,7 @@ impl Partition {
     /// The next rows of the sweep, as many as the clock says.
     fn sweep_rows(&mut self, seq: u64) -> Swept {
         let clock = self.core.clock.millis();
-        let total = self.core.table.capacity();
+        let total = self.core.table.high();
         if self.sweep.started_seq == 0 {
             self.sweep = Sweep { next: 0, started_at: clock, started_seq: seq, floor: self.sweep.floor };
         }

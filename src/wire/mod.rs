@@ -33,7 +33,6 @@ mod write_proto;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use proto as pb;
 
 /// The messages of `proto/lastseen/v1`, as prost generates them. Events and outputs have a decoder and an encoder of
 /// our own, which is faster and says more; these types are the yardstick for it, and the form of the journal.
