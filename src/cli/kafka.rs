@@ -11,9 +11,9 @@ pub use without::*;
 mod with {
     use std::collections::BTreeMap;
 
-    use anyhow::bail;
+    use anyhow::{Context, bail};
     use lastseen::domain::effect::InputTopic;
-    use lastseen::log::kafka::topics::{self, TopicSettings, Wanted};
+    use lastseen::log::kafka::topics::{self, Cluster, TopicSettings, Wanted};
     use lastseen::log::kafka::{KafkaAppender, KafkaConfig, KafkaTail};
     use lastseen::log::{Append, Start, Tail, Topic};
 
@@ -65,10 +65,20 @@ mod with {
         wanted
     }
 
+    /// Where and how we looked for a cluster that does not answer.
+    fn place(client: &KafkaConfig) -> String {
+        format!("cannot work with Kafka at {} (kafka.brokers, --brokers)", client.brokers)
+    }
+
+    /// What there is on the cluster.
+    pub fn inspect(client: &KafkaConfig) -> anyhow::Result<Cluster> {
+        topics::inspect(client).with_context(|| place(client))
+    }
+
     /// The partitions that the inputs have on the cluster; all must have as many.
     pub fn partitions(config: &Config, of: &[Topic]) -> anyhow::Result<u32> {
         let client = client(config, "cli", 0);
-        let cluster = topics::inspect(&client)?;
+        let cluster = inspect(&client)?;
         let mut counts: BTreeMap<u32, &str> = BTreeMap::new();
         for topic in of {
             let name = config.topic(*topic);
@@ -96,11 +106,13 @@ mod with {
     }
 
     pub fn appender(config: &Config) -> anyhow::Result<Box<dyn Append>> {
-        Ok(Box::new(KafkaAppender::open(&client(config, "cli", 0))?))
+        let client = client(config, "cli", 0);
+        Ok(Box::new(KafkaAppender::open(&client).with_context(|| place(&client))?))
     }
 
     pub fn tail(config: &Config, from: &[(Topic, u32, Start)]) -> anyhow::Result<Box<dyn Tail>> {
-        Ok(Box::new(KafkaTail::open(&client(config, "cli", 0), from)?))
+        let client = client(config, "cli", 0);
+        Ok(Box::new(KafkaTail::open(&client, from).with_context(|| place(&client))?))
     }
 }
 

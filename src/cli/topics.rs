@@ -73,7 +73,7 @@ mod with {
         needs_kafka(&loaded, "topics", "It has all its topics by itself: nothing is to be done.")?;
         let client = kafka::client(&loaded.config, "cli", 0);
         let look = || -> anyhow::Result<(Vec<Wanted>, Report)> {
-            let cluster = topics::inspect(&client)?;
+            let cluster = kafka::inspect(&client)?;
             let wanted = kafka::wanted(&loaded.config, &client, cluster.brokers);
             let report = topics::plan(&client, &cluster, &wanted);
             Ok((wanted, report))

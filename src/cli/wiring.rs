@@ -61,7 +61,7 @@ fn kafka(config: &Config, instance: &Instance, stop: &AtomicBool) -> anyhow::Res
     use lastseen::log::kafka::{KafkaLog, topics};
     let client = |worker: usize| super::kafka::client(config, &instance.id, worker as u32);
     let first = client(0);
-    let cluster = topics::inspect(&first)?;
+    let cluster = super::kafka::inspect(&first)?;
     let report = topics::plan(&first, &cluster, &super::kafka::wanted(config, &first, cluster.brokers));
     let mut refusals: Vec<String> = report
         .create

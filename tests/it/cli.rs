@@ -349,6 +349,36 @@ mod kafka {
     }
 
     #[test]
+    fn run_decides_what_was_sent_and_tail_shows_it() {
+        let shell = shell("cli-run");
+        shell.run(&["run"]).ends(1).tells("`lastseen topics create` makes it");
+        shell.run(&["topics", "create"]).ends(0);
+        let connect = r#"{"tenant":"acme","deviceId":"pump-1","connected":{"channel":"mqtt"}}"#;
+        shell.run_with(&["send"], &[], &format!("{connect}\n{ACTIVITY}\n")).ends(0);
+        let mut run = shell.command(&["run"]).stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let tail = ["tail", "--from", "beginning", "--no-follow", "--device", "acme/pump-1"];
+        let shown = (0..60).find_map(|_| {
+            std::thread::sleep(std::time::Duration::from_millis(500));
+            Some(shell.run(&tail).ends(0)).filter(|said| said.out.contains("Online"))
+        });
+        // The same directory belongs to the first.
+        shell.run(&["run"]).ends(1).tells("another process uses the state directory");
+        let signal = Command::new("kill").args(["-TERM", &run.id().to_string()]).status().unwrap();
+        assert!(signal.success());
+        let mut told = String::new();
+        std::io::Read::read_to_string(&mut run.stderr.take().unwrap(), &mut told).unwrap();
+        let code = run.wait().unwrap().code();
+        assert_eq!(code, Some(0), "{told}");
+        assert!(told.lines().all(|line| line.starts_with('{')), "not JSON: {told}");
+        let shown = shown.unwrap_or_else(|| panic!("nothing was decided; run said: {told}"));
+        assert!(shown.out.contains("acme/pump-1"), "{}", shown.out);
+        let json = shell.run(&[&tail[..], &["--json", "--topic", "connection-log"]].concat()).ends(0);
+        assert!(json.prints("\"topic\":\"connection-log\"").out.lines().all(|line| line.starts_with('{')));
+        let other = shell.run(&["tail", "--from", "beginning", "--no-follow", "--tenant", "other"]).ends(0);
+        assert_eq!(other.out, "");
+    }
+
+    #[test]
     fn no_broker_is_said_so() {
         let shell = Shell::new();
         let flags = ["--brokers", "127.0.0.1:1", "--set", "kafka.request_timeout_ms=1000"];
