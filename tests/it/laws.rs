@@ -29,8 +29,13 @@ fn agree(inputs: &[Input]) -> Result<(), TestCaseError> {
     let told: Vec<Value> = outputs.into_iter().filter(|output| output["topic"] != "audit").collect();
     check_inputs(inputs, &told, model.outputs()).map_err(TestCaseError::fail)?;
     for state in &states {
-        let key = format!("{}/{}", state["tenant"].as_str().unwrap_or(""), state["deviceId"].as_str().unwrap_or(""));
-        let facts = model.facts(&key).ok_or_else(|| TestCaseError::fail(format!("the model has no {key}")))?;
+        let key = format!(
+            "{}/{}",
+            state["tenant"].as_str().unwrap_or(""),
+            state["deviceId"].as_str().unwrap_or("")
+        );
+        let facts =
+            model.facts(&key).ok_or_else(|| TestCaseError::fail(format!("the model has no {key}")))?;
         check_facts(&key, state, &facts).map_err(|problem| {
             let lines: Vec<String> = inputs.iter().map(Input::to_line).collect();
             TestCaseError::fail(format!("{problem}\n{}", lines.join("\n")))

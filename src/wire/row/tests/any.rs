@@ -362,7 +362,11 @@ pub fn policy_row() -> impl Strategy<Value = PolicyRow> {
 pub fn partition_row() -> impl Strategy<Value = PartitionRow> {
     let node = || "[a-z0-9]{1,4}".prop_map(Box::<str>::from);
     let kind = prop_oneof![
-        (node(), time(), any::<bool>()).prop_map(|(node, at, timed_out)| PendingKind::NodeDown { node, at, timed_out }),
+        (node(), time(), any::<bool>()).prop_map(|(node, at, timed_out)| PendingKind::NodeDown {
+            node,
+            at,
+            timed_out
+        }),
         (node(), time()).prop_map(|(node, at)| PendingKind::NodeReturned { node, at }),
         Just(PendingKind::Policy),
         Just(PendingKind::Sight),
@@ -372,8 +376,14 @@ pub fn partition_row() -> impl Strategy<Value = PartitionRow> {
         (select(InputTopic::ALL), any::<(u32, u64)>())
             .prop_map(|(topic, (partition, offset))| Origin::Record { topic, partition, offset }),
     ];
-    let pending = (kind, origin, option::of(node()))
-        .prop_map(|(kind, origin, after)| PendingChange { kind, origin, after });
-    (time(), any::<u64>(), option::of(pending))
-        .prop_map(|(sight, sequence, pending)| PartitionRow { sight, sequence, pending })
+    let pending = (kind, origin, option::of(node())).prop_map(|(kind, origin, after)| PendingChange {
+        kind,
+        origin,
+        after,
+    });
+    (time(), any::<u64>(), option::of(pending)).prop_map(|(sight, sequence, pending)| PartitionRow {
+        sight,
+        sequence,
+        pending,
+    })
 }
