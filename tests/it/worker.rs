@@ -202,7 +202,11 @@ fn story(bench: &mut Bench, mut between: impl FnMut(&mut Bench)) {
     );
     for device in &devices {
         bench.send(2, Control, interval(device, 2));
+    }
+    for device in &devices {
         bench.send(3, Connections, connect(device, "s1"));
+    }
+    for device in &devices {
         bench.send(4, Activity, message(device));
     }
     bench.settle(10);
