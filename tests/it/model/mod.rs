@@ -16,6 +16,7 @@ pub mod generator;
 mod input;
 mod knobs;
 mod laws;
+pub mod lives;
 mod longpoll;
 mod nodes;
 mod policy;
@@ -256,6 +257,7 @@ impl Model {
             if switched_on {
                 device.channels.values_mut().for_each(sessions::Sessions::forget_activity);
             }
+            device.settle_window(world);
             device.settle(now, world)
         });
     }
