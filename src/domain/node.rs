@@ -92,11 +92,10 @@ impl Node {
         (at <= latest).then_some(NodeEnd { at: latest, timed_out: true })
     }
 
-    /// Whether a sign of life at `at` is news: after a time-out, one that is not later than the last one before it
-    /// is not (SEMANTICS §12).
-    fn is_news(&self, at: Timestamp) -> bool {
-        let timed_out = self.timeouts.last().is_some_and(|timeout| timeout.last_alive == self.last_alive);
-        self.up || !timed_out || at > self.last_alive
+    /// Whether it counts as down because it fell silent, and not because it was said.
+    fn is_timed_out(&self) -> bool {
+        let fell_silent = self.timeouts.last().is_some_and(|timeout| timeout.last_alive == self.last_alive);
+        !self.up && fell_silent && self.set_at == self.last_alive
     }
 
     /// The time-out is due: the node counts as down from `at` on.
@@ -139,7 +138,8 @@ impl Nodes {
                 NodeChange::Down { at, timed_out: false }
             }
             NodeStatus::Up | NodeStatus::Heartbeat => {
-                if !node.is_news(at) {
+                if node.is_timed_out() && at <= node.last_alive {
+                    // The same sign of life as the last one before the time-out says nothing new.
                     return NodeChange::Older;
                 }
                 let mut disproved = false;
@@ -165,7 +165,7 @@ impl Nodes {
 
     /// Sight returned at `at`: the silence of nodes that have not timed out counts from then.
     pub fn sight(&mut self, at: Timestamp) {
-        for node in self.0.values_mut().filter(|node| node.up) {
+        for node in self.0.values_mut().filter(|node| !node.is_timed_out()) {
             node.seen_since = node.seen_since.max(at);
         }
     }

@@ -69,14 +69,16 @@ impl Nodes {
         }
         if status == NodeStatus::Down {
             node.set_at = at;
-            node.state = State::Down;
+            // One of the very moment of the last sign of life does not make a time-out a said down.
+            if node.state != State::TimedOut || node.last_sign != Some(at) {
+                node.state = State::Down;
+            }
             node.said_downs.push(at);
             return NodeEffect::Down;
         }
         // §12: "A time-out of a node is disproved only by a sign of life later than the last one before it": one at
         // that time says nothing new.
-        let repeated = |t: &TimeOut| t.standing && Some(t.last_sign_before) == node.last_sign && at <= t.last_sign_before;
-        if node.state != State::Up && node.time_outs.iter().any(repeated) {
+        if node.state == State::TimedOut && node.last_sign.is_some_and(|last| at <= last) {
             return NodeEffect::Nothing;
         }
         let mut back = false;
