@@ -1,11 +1,12 @@
 //! What a device's row costs: every event that is more than a sign of life reads and writes one.
 
 use divan::{Bencher, black_box};
-use lastseen::domain::channel::{Channel, Disconnect, Session};
+use lastseen::domain::channel::Channel;
 use lastseen::domain::clocks::Clocks;
 use lastseen::domain::device::Device;
 use lastseen::domain::event::{ChannelKind, Initiator};
 use lastseen::domain::facet::{Availability, Connection, Facets, Label, Overall, Push};
+use lastseen::domain::session::{Disconnect, Session};
 use lastseen::domain::time::{Millis, Timestamp};
 use lastseen::wire::pb;
 use lastseen::wire::row::{decode_facts, encode_facts};
@@ -31,33 +32,22 @@ fn device(days: i64, closed: usize) -> Device {
         let at = birth + Millis(days * 86_400_000 + index as i64 * 3_600_000);
         Session {
             id: Some(format!("c0ffee{index:02}").into()),
-            sequence: None,
-            started_at: None,
             connected_at: at,
             node_id: Some("n1".into()),
             protocol: Some("mqtt5".into()),
-            can_receive_operations: true,
-            inferred: false,
             polled_at: at,
-            seen_since: Timestamp::NEVER,
-            own_end: None,
-            node_end: None,
-            lapsed_at: Timestamp::NEVER,
-            superseded_at: Timestamp::NEVER,
-            disconnects: Vec::new(),
-            takeovers: Vec::new(),
+            ..Session::UNKNOWN
         }
     };
     let ended = |index| {
         let mut session = session(index);
         let at = session.connected_at + Millis(1_800_000);
-        session.own_end = Some(Disconnect { at, initiator: Initiator::Client, reason_code: Some(0) });
-        session.disconnects.push(at);
+        session.disconnects.push(Disconnect { at, initiator: Initiator::Client, reason_code: Some(0) });
         session
     };
     let mut channel = Channel::new(ChannelKind::Mqtt);
     channel.closed = (0..closed).map(ended).collect();
-    channel.recorded = channel.closed.last().and_then(|session| session.own_end);
+    channel.recorded = channel.closed.last().and_then(|session| session.disconnects.last().copied());
     channel.open = Some(session(closed));
     device.last_connect = session(closed).connected_at;
     device.channels.push(channel);

@@ -113,10 +113,9 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 
 fn complain(error: &anyhow::Error) -> io::Result<()> {
     let mut stderr = io::stderr().lock();
-    let mut causes = error.chain().map(ToString::to_string).peekable();
     // One line each; a cause whose words its context already has says nothing new.
     let mut said = String::new();
-    while let Some(cause) = causes.next() {
+    for cause in error.chain().map(ToString::to_string) {
         if said.contains(&cause) {
             continue;
         }

@@ -1,190 +1,17 @@
 //! The sessions of one channel, and the one law that orders them for every broker (SEMANTICS §3).
 
 use super::effect::LogSession;
-use super::event::{ChannelKind, Connected, Disconnected, Initiator, SessionRef, SessionSequence};
+use super::event::{ChannelKind, Connected, Disconnected, Initiator, SessionRef};
 use super::node::Nodes;
 use super::reason;
+use super::session::{Disconnect, Evidence, NodeEnd, Session};
+use super::step::Context;
 use super::time::{Millis, Timestamp};
 
 /// Closed sessions remembered per channel, besides the newest session known.
 pub const CLOSED_MAX: usize = 8;
 /// Failed connects remembered per channel, to know duplicates.
 pub const FAILED_MAX: usize = 8;
-
-/// What places a session in the order of its channel.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Evidence {
-    /// The broker's own number, where it has one.
-    pub sequence: Option<SessionSequence>,
-    /// When it began, by its platform.
-    pub started_at: Option<Timestamp>,
-    /// When its connect (or what stands for it) was observed.
-    pub observed_at: Timestamp,
-}
-
-impl Evidence {
-    /// Evidence of an event that names a session.
-    pub fn new(session: &SessionRef<'_>, observed_at: Timestamp) -> Evidence {
-        Evidence { sequence: session.sequence, started_at: session.started_at, observed_at }
-    }
-
-    /// *Older*: by sequence where both carry one, then `started_at`, then observed_at; a tie, or evidence that only
-    /// one side carries, falls to the next kind.
-    pub fn older_than(&self, other: &Evidence) -> bool {
-        if let (Some(mine), Some(theirs)) = (&self.sequence, &other.sequence)
-            && mine != theirs
-        {
-            return mine < theirs;
-        }
-        if let (Some(mine), Some(theirs)) = (self.started_at, other.started_at)
-            && mine != theirs
-        {
-            return mine < theirs;
-        }
-        self.observed_at < other.observed_at
-    }
-}
-
-/// How a session was disconnected.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Disconnect {
-    /// When.
-    pub at: Timestamp,
-    /// By whom; never `taken_over`.
-    pub initiator: Initiator,
-    /// MQTT reason code.
-    pub reason_code: Option<u8>,
-}
-
-impl Disconnect {
-    fn by_network(at: Timestamp) -> Disconnect {
-        Disconnect { at, initiator: Initiator::Network, reason_code: None }
-    }
-}
-
-/// A session that ended because its node did.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct NodeEnd {
-    /// The node's down.
-    pub at: Timestamp,
-    /// Concluded from silence: a sign of life of the same process disproves it.
-    pub timed_out: bool,
-}
-
-/// A session, open or over.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Session {
-    /// Its id.
-    pub id: Option<Box<str>>,
-    /// The broker's own number.
-    pub sequence: Option<SessionSequence>,
-    /// When it began, by its platform.
-    pub started_at: Option<Timestamp>,
-    /// When its connect was observed (inferred: the activity that proves it); never, if only its end is known.
-    pub connected_at: Timestamp,
-    /// The node that owns it.
-    pub node_id: Option<Box<str>>,
-    /// The protocol.
-    pub protocol: Option<Box<str>>,
-    /// Whether the platform can push operations over it.
-    pub can_receive_operations: bool,
-    /// Concluded from activity, its connect being lost.
-    pub inferred: bool,
-    /// long_poll: the last poll.
-    pub polled_at: Timestamp,
-    /// long_poll: the return of sight that the linger counts from.
-    pub seen_since: Timestamp,
-    /// Its own disconnect, the latest.
-    pub own_end: Option<Disconnect>,
-    /// The end by its node.
-    pub node_end: Option<NodeEnd>,
-    /// long_poll: the end by silence.
-    pub lapsed_at: Timestamp,
-    /// A newer session connected then.
-    pub superseded_at: Timestamp,
-    /// Observed times of its disconnects: the same again is a duplicate.
-    pub disconnects: Vec<Timestamp>,
-    /// Observed times of its taken-over notices.
-    pub takeovers: Vec<Timestamp>,
-}
-
-impl Session {
-    fn unknown(session: &SessionRef<'_>) -> Session {
-        Session {
-            id: session.id.map(Into::into),
-            sequence: session.sequence,
-            started_at: session.started_at,
-            connected_at: Timestamp::NEVER,
-            node_id: None,
-            protocol: None,
-            can_receive_operations: true,
-            inferred: false,
-            polled_at: Timestamp::NEVER,
-            seen_since: Timestamp::NEVER,
-            own_end: None,
-            node_end: None,
-            lapsed_at: Timestamp::NEVER,
-            superseded_at: Timestamp::NEVER,
-            disconnects: Vec::new(),
-            takeovers: Vec::new(),
-        }
-    }
-
-    /// Its connect is known now.
-    fn learn(&mut self, connected: &Connected<'_>, at: Timestamp) {
-        self.id = connected.session.id.map(Into::into).or(self.id.take());
-        self.sequence = connected.session.sequence.or(self.sequence);
-        self.started_at = connected.session.started_at.or(self.started_at);
-        self.connected_at = at;
-        self.node_id = connected.node_id.map(Into::into);
-        self.protocol = connected.protocol.map(Into::into);
-        self.can_receive_operations = connected.can_receive_operations;
-        self.inferred = false;
-        self.polled_at = at;
-    }
-
-    /// Whether its connect is known (or inferred).
-    pub fn is_known(&self) -> bool {
-        self.connected_at.happened()
-    }
-
-    /// Whether it is over.
-    pub fn is_over(&self) -> bool {
-        self.disconnect().is_some() || self.superseded_at.happened()
-    }
-
-    /// How it was disconnected, if it was: the latest of its own disconnect, its node's down and its lapse.
-    pub fn disconnect(&self) -> Option<Disconnect> {
-        let node = self.node_end.map(|end| Disconnect::by_network(end.at));
-        let lapse = self.lapsed_at.known().map(Disconnect::by_network);
-        [node, lapse, self.own_end].into_iter().flatten().max_by_key(|disconnect| disconnect.at)
-    }
-
-    /// When it ended; what was never disconnected ended when it was superseded.
-    fn ended_at(&self) -> Timestamp {
-        self.disconnect().map_or(Timestamp::NEVER, |disconnect| disconnect.at).max(self.superseded_at)
-    }
-
-    /// What places it in the order; of an unknown connect its end stands in.
-    fn evidence(&self) -> Evidence {
-        let observed_at = self.connected_at.known().unwrap_or_else(|| self.ended_at());
-        Evidence { sequence: self.sequence, started_at: self.started_at, observed_at }
-    }
-
-    /// As the log names it.
-    pub fn log_session(&self) -> LogSession {
-        LogSession { id: self.id.clone(), started_at: self.started_at, sequence: self.sequence }
-    }
-
-    /// When a long poll lapses.
-    pub fn lapse(&self, linger: Millis) -> Timestamp {
-        self.polled_at.max(self.seen_since) + linger
-    }
-
-    fn has_id(&self, id: Option<&str>) -> bool {
-        id.is_some() && self.id.as_deref() == id
-    }
-}
 
 /// Activity that names a session that is not known: proof of a lost connect, should the current session turn out to
 /// be over. Activity without a session is among the device's clocks.
@@ -224,15 +51,6 @@ pub enum DisconnectOutcome {
     Ended(Option<Millis>),
 }
 
-/// A session that ended or opened without an event of its own.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Concluded {
-    /// The session.
-    pub session: Session,
-    /// When.
-    pub at: Timestamp,
-}
-
 /// One channel of a device.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Channel {
@@ -250,15 +68,19 @@ pub struct Channel {
     pub recorded: Option<Disconnect>,
     /// The latest activity that names an unknown session.
     pub named_proof: Option<NamedProof>,
-    /// Observed time of the last connect, disconnect, taken-over notice without a session id.
-    pub last_nameless: [Timestamp; 3],
+    /// The last connect, disconnect and taken-over notice, where it had no session id: the same again is a duplicate.
+    pub last_nameless: [Option<Evidence>; 3],
     /// Observed times of the last failed connects.
     pub failed: Vec<Timestamp>,
 }
 
-const NAMELESS_CONNECT: usize = 0;
-const NAMELESS_DISCONNECT: usize = 1;
-const NAMELESS_TAKEOVER: usize = 2;
+/// Kinds of connection events, as duplicates go: places in [`Channel::last_nameless`].
+#[derive(Clone, Copy)]
+enum Kind {
+    Connect,
+    Disconnect,
+    TakeOver,
+}
 
 impl Channel {
     /// A channel of which nothing is known.
@@ -271,7 +93,7 @@ impl Channel {
             stray_end: None,
             recorded: None,
             named_proof: None,
-            last_nameless: [Timestamp::NEVER; 3],
+            last_nameless: [None; 3],
             failed: Vec::new(),
         }
     }
@@ -289,8 +111,13 @@ impl Channel {
         self.open.as_ref().or(self.newest_over.as_ref())
     }
 
-    fn over(&self) -> impl Iterator<Item = &Session> {
+    pub(super) fn over(&self) -> impl Iterator<Item = &Session> {
         self.closed.iter().chain(&self.newest_over)
+    }
+
+    /// Every session that is remembered.
+    pub fn sessions(&self) -> impl Iterator<Item = &Session> {
+        self.over().chain(&self.open)
     }
 
     fn find_over(&mut self, id: Option<&str>) -> Option<&mut Session> {
@@ -298,51 +125,65 @@ impl Channel {
         self.closed.iter_mut().chain(&mut self.newest_over).find(|session| session.has_id(id))
     }
 
-    fn is_nameless_duplicate(&mut self, kind: usize, id: Option<&str>, at: Timestamp) -> bool {
-        if id.is_some() {
-            return false;
+    /// Whether an event without a session id is the same as the last one of its kind; what is evidence belongs to the
+    /// session. Every other event is the last one from now on, whether or not it has an id (SEMANTICS §12).
+    fn is_nameless_duplicate(&mut self, kind: Kind, session: &SessionRef<'_>, at: Timestamp) -> bool {
+        let last = &mut self.last_nameless[kind as usize];
+        let this = session.id.is_none().then(|| Evidence::new(session, at));
+        this.is_some() && std::mem::replace(last, this) == this
+    }
+
+    /// An event with a session id, and not a duplicate, is the last one of its kind.
+    fn forget_nameless(&mut self, kind: Kind, session: &SessionRef<'_>) {
+        if session.id.is_some() {
+            self.last_nameless[kind as usize] = None;
         }
-        std::mem::replace(&mut self.last_nameless[kind], at) == at
     }
 
     /// Puts `session` in the place of the newest known. What was there is over: superseded, if it was open.
     fn take_newest_place(&mut self, session: Session) {
-        let since = session.connected_at;
+        if session.is_over() {
+            self.retire_newest(session.connected_at);
+            self.newest_over = Some(session);
+        } else {
+            self.make_current(session);
+        }
+    }
+
+    pub(super) fn make_current(&mut self, session: Session) {
+        self.retire_newest(session.connected_at);
+        self.open = Some(session);
+    }
+
+    /// A newer session connected at `at`.
+    fn retire_newest(&mut self, at: Timestamp) {
         if let Some(mut open) = self.open.take() {
-            open.superseded_at = since;
+            open.superseded_at = at;
             self.remember(open);
         }
         if let Some(over) = self.newest_over.take() {
             self.remember(over);
         }
-        if session.is_over() {
-            self.newest_over = Some(session);
-        } else {
-            self.open = Some(session);
-        }
     }
 
     /// Remembers a session that is over and not the newest; the earliest-ended is forgotten first, of equal ends the
-    /// first to arrive.
+    /// first to arrive here.
     fn remember(&mut self, session: Session) {
         self.closed.push(session);
         if self.closed.len() > CLOSED_MAX {
             let earliest =
                 (0..self.closed.len()).min_by_key(|index| (self.closed[*index].ended_at(), *index));
             let forgotten = self.closed.remove(earliest.unwrap_or(0));
-            self.keep_stray_end(&forgotten);
+            for end in forgotten.ends() {
+                if self.counts(&forgotten.evidence(), &end) {
+                    self.keep_stray_end(forgotten.evidence(), end);
+                }
+            }
         }
     }
 
-    fn keep_stray_end(&mut self, session: &Session) {
-        if let Some(disconnect) = session.disconnect()
-            && self.counts(&session.evidence(), &disconnect)
-        {
-            self.stray(session.evidence(), disconnect);
-        }
-    }
-
-    fn stray(&mut self, evidence: Evidence, disconnect: Disconnect) {
+    /// Of the ends of sessions that are not remembered the latest one is known on.
+    fn keep_stray_end(&mut self, evidence: Evidence, disconnect: Disconnect) {
         if self.stray_end.as_ref().is_none_or(|(_, known)| known.at <= disconnect.at) {
             self.stray_end = Some((evidence, disconnect));
         }
@@ -350,21 +191,25 @@ impl Channel {
 
     /// An end counts unless, as known now, a newer session had connected before it.
     fn counts(&self, evidence: &Evidence, disconnect: &Disconnect) -> bool {
-        !self.over().chain(&self.open).any(|other| {
+        !self.sessions().any(|other| {
             other.is_known() && other.connected_at < disconnect.at && evidence.older_than(&other.evidence())
         })
     }
 
-    /// Determines the recorded disconnect anew.
-    fn record_disconnect(&mut self) {
-        let ends = self.over().filter_map(|session| Some((session.evidence(), session.disconnect()?)));
-        self.recorded = self
+    /// Determines the recorded disconnect anew: the latest that counts; of equal times that of the newer session.
+    pub(super) fn record_disconnect(&mut self) {
+        let ends = self.over().flat_map(|session| session.ends().map(|end| (session.evidence(), end)));
+        let latest = self
             .stray_end
             .into_iter()
             .chain(ends)
-            .filter(|(evidence, disconnect)| self.counts(evidence, disconnect))
-            .map(|(_, disconnect)| disconnect)
-            .max_by_key(|disconnect| disconnect.at);
+            .filter(|(evidence, end)| self.counts(evidence, end))
+            .reduce(|best, other| match other.1.at.cmp(&best.1.at) {
+                std::cmp::Ordering::Less => best,
+                std::cmp::Ordering::Equal if other.0.older_than(&best.0) => best,
+                _ => other,
+            });
+        self.recorded = latest.map(|(_, end)| end);
     }
 
     /// A session began; on long_poll every poll says so.
@@ -372,13 +217,12 @@ impl Channel {
         &mut self,
         connected: &Connected<'_>,
         at: Timestamp,
-        nodes: &Nodes,
-        linger: Millis,
+        context: &Context<'_>,
     ) -> ConnectOutcome {
         let outcome = if self.kind == ChannelKind::LongPoll {
-            self.poll(connected, at, nodes, linger)
+            self.poll(connected, at, context)
         } else {
-            self.connect_session(connected, at, nodes)
+            self.connect_session(connected, at, context.nodes)
         };
         self.record_disconnect();
         outcome
@@ -386,188 +230,147 @@ impl Channel {
 
     fn connect_session(&mut self, connected: &Connected<'_>, at: Timestamp, nodes: &Nodes) -> ConnectOutcome {
         let id = connected.session.id;
-        if self.is_nameless_duplicate(NAMELESS_CONNECT, id, at)
+        if self.is_nameless_duplicate(Kind::Connect, &connected.session, at)
             || self.open.as_ref().is_some_and(|open| open.has_id(id))
-            || self.find_over(id).is_some_and(|session| session.is_known())
+            || self.find_over(id).is_some_and(|session| session.is_known() && !session.inferred)
         {
             return ConnectOutcome::Duplicate;
+        }
+        self.forget_nameless(Kind::Connect, &connected.session);
+        if self.newest_over.as_ref().is_some_and(|newest| newest.has_id(id)) {
+            return self.place_inferred(connected, at, nodes);
         }
         self.place(connected, at, nodes)
     }
 
     /// Places a connect that is no duplicate in the order.
-    fn place(&mut self, connected: &Connected<'_>, at: Timestamp, nodes: &Nodes) -> ConnectOutcome {
-        let id = connected.session.id;
-        let evidence = Evidence::new(&connected.session, at);
-        let overtaken = id.is_some() && self.closed.iter().any(|session| session.has_id(id));
+    pub(super) fn place(
+        &mut self,
+        connected: &Connected<'_>,
+        at: Timestamp,
+        nodes: &Nodes,
+    ) -> ConnectOutcome {
+        let overtaken = self.closed.iter().position(|session| session.has_id(connected.session.id));
+        let mut session = match overtaken {
+            Some(index) => self.closed[index].clone(),
+            None => Session::named(&connected.session),
+        };
+        session.learn(connected, at);
         let down = nodes.down_since(connected.node_id, at);
-        if self.newest().is_some_and(|newest| evidence.older_than(&newest.evidence())) {
-            if !overtaken && down.is_none() && self.is_lost_connect(&evidence) {
+        if let Some(newest) = self.newest()
+            && session.evidence().older_than(&newest.evidence())
+        {
+            if let Some(index) = overtaken {
+                self.closed[index] = session;
+                return ConnectOutcome::Stale;
+            }
+            if down.is_none() && self.is_lost_connect(&session.evidence()) {
                 if let Some(open) = &mut self.open {
                     open.learn(connected, at);
                 }
                 return ConnectOutcome::Late;
             }
-            let since = self.newest().map_or(at, |newest| newest.connected_at);
-            if overtaken {
-                if let Some(session) = self.find_over(id) {
-                    session.learn(connected, at);
-                }
-            } else {
-                let mut session = Session::unknown(&connected.session);
-                session.learn(connected, at);
-                session.superseded_at = since;
-                self.remember(session);
-            }
+            session.superseded_at = newest.connected_at;
+            self.remember(session);
             return ConnectOutcome::Stale;
         }
-        let mut session = match self.closed.iter().position(|session| session.has_id(id)) {
-            Some(index) => self.closed.remove(index),
-            None => Session::unknown(&connected.session),
-        };
-        session.learn(connected, at);
-        if let Some((down_at, timed_out)) = down {
-            session.node_end = Some(NodeEnd { at: down_at, timed_out });
+        if let Some(index) = overtaken {
+            self.closed.remove(index);
         }
+        session.node_end = down;
         let over = session.is_over();
         self.take_newest_place(session);
         if over { ConnectOutcome::Late } else { ConnectOutcome::Opened }
     }
 
-    /// Older only than an open inferred session that has no id: its lost connect.
+    /// The connect of the newest session, which was inferred and took its id from its disconnect: what counts for its
+    /// place are the other sessions.
+    fn place_inferred(&mut self, connected: &Connected<'_>, at: Timestamp, nodes: &Nodes) -> ConnectOutcome {
+        let Some(mut session) = self.newest_over.take() else { return ConnectOutcome::Duplicate };
+        session.learn(connected, at);
+        let known = self.closed.iter().enumerate().filter(|(_, other)| other.is_known());
+        let newest =
+            known.reduce(
+                |best, other| if other.1.evidence().older_than(&best.1.evidence()) { best } else { other },
+            );
+        if let Some((index, newest)) = newest
+            && session.evidence().older_than(&newest.evidence())
+        {
+            self.newest_over = Some(self.closed.remove(index));
+            self.remember(session);
+            return ConnectOutcome::Stale;
+        }
+        session.node_end = nodes.down_since(connected.node_id, at);
+        self.newest_over = Some(session);
+        ConnectOutcome::Late
+    }
+
+    /// Older only than an open inferred session that has no id: its lost connect. A session that reopened after its
+    /// node's time-out was disproved is not meant, though it counts as inferred: its connect is known.
     fn is_lost_connect(&self, evidence: &Evidence) -> bool {
         self.open.as_ref().is_some_and(|open| open.inferred && open.id.is_none())
             && !self.over().any(|other| other.is_known() && evidence.older_than(&other.evidence()))
     }
 
-    /// A long poll was answered, or asked: the session lives until the linger after its last poll.
-    fn poll(
-        &mut self,
-        connected: &Connected<'_>,
-        at: Timestamp,
-        nodes: &Nodes,
-        linger: Millis,
-    ) -> ConnectOutcome {
-        let id = connected.session.id;
-        if let Some(open) = &mut self.open
-            && (id.is_none() || open.has_id(id))
-        {
-            let later = at > open.polled_at;
-            open.polled_at = open.polled_at.max(at);
-            return ConnectOutcome::Polled(later);
-        }
-        let newest_poll =
-            self.over().chain(&self.open).filter(|session| session.is_known()).map(|s| s.polled_at).max();
-        let is_newest_poll = newest_poll.is_none_or(|newest| at > newest);
-        let of_newest = self.newest_over.as_ref().is_some_and(|newest| id.is_none() || newest.has_id(id));
-        if of_newest && let Some(mut newest) = self.newest_over.take() {
-            let own = newest.own_end.map_or(Timestamp::NEVER, |end| end.at);
-            let node = newest.node_end.map_or(Timestamp::NEVER, |end| end.at);
-            let node = nodes.down_since(connected.node_id, at).map_or(node, |(down, _)| node.max(down));
-            let lapse = newest.lapse(linger);
-            let lapse = newest.lapsed_at.known().map_or(lapse, |lapsed| lapsed.min(lapse));
-            if at <= own.max(node) || at < lapse && !is_newest_poll {
-                self.newest_over = Some(newest);
-                return ConnectOutcome::Polled(false);
-            }
-            if at < lapse {
-                newest.polled_at = at;
-                newest.own_end = None;
-                newest.node_end = None;
-                newest.lapsed_at = Timestamp::NEVER;
-                self.open = Some(newest);
-                return ConnectOutcome::Polled(true);
-            }
-            // Opened anew: the same id, another session.
-            self.keep_stray_end(&newest);
-            if !newest.has_id(id) {
-                self.remember(newest);
-            }
-            return self.place(connected, at, nodes);
-        }
-        if let Some(index) = self.closed.iter().position(|session| session.has_id(id)) {
-            if !self.closed[index].is_known() {
-                // Its disconnect overtook its first poll.
-                let own = self.closed[index].own_end.map_or(Timestamp::NEVER, |end| end.at);
-                if at > own {
-                    let closed = self.closed.remove(index);
-                    self.keep_stray_end(&closed);
-                }
-                return self.place(connected, at, nodes);
-            }
-            if !is_newest_poll {
-                return ConnectOutcome::Polled(false);
-            }
-            let closed = self.closed.remove(index);
-            self.keep_stray_end(&closed);
-        }
-        self.place(connected, at, nodes)
-    }
-
     /// A session ended.
     pub fn disconnect(&mut self, event: &Disconnected<'_>, at: Timestamp) -> DisconnectOutcome {
-        let outcome = self.disconnect_session(event, at);
+        let initiator = reason::initiator(event.initiator, event.mqtt_reason_code, event.close_code);
+        if initiator == Initiator::TakenOver {
+            return self.taken_over(&event.session, at);
+        }
+        let end = Disconnect { at, initiator, reason_code: event.mqtt_reason_code };
+        let outcome = self.disconnect_session(event, end);
         self.record_disconnect();
         outcome
     }
 
-    fn disconnect_session(&mut self, event: &Disconnected<'_>, at: Timestamp) -> DisconnectOutcome {
-        let id = event.session.id;
-        let initiator = reason::initiator(event.initiator, event.mqtt_reason_code, event.close_code);
-        let lasted = |session: &Session| Some(Millis((at - session.connected_at.known()?).0.max(0)));
-        if initiator == Initiator::TakenOver {
-            if self.is_nameless_duplicate(NAMELESS_TAKEOVER, id, at) {
-                return DisconnectOutcome::Duplicate;
-            }
-            let open = self.open.as_mut().filter(|open| open.has_id(id));
-            let known = match open {
-                Some(open) => Some(open),
-                None => self.find_over(id),
-            };
-            return match known {
-                Some(session) if session.takeovers.contains(&at) => DisconnectOutcome::Duplicate,
-                Some(session) => {
-                    session.takeovers.push(at);
-                    DisconnectOutcome::TakenOver(lasted(session))
-                }
-                None => DisconnectOutcome::TakenOver(None),
-            };
-        }
-        let disconnect = Disconnect { at, initiator, reason_code: event.mqtt_reason_code };
-        if self.is_nameless_duplicate(NAMELESS_DISCONNECT, id, at) {
+    fn taken_over(&mut self, session: &SessionRef<'_>, at: Timestamp) -> DisconnectOutcome {
+        if self.is_nameless_duplicate(Kind::TakeOver, session, at) {
             return DisconnectOutcome::Duplicate;
         }
-        if let Some(session) = self.find_over(id) {
-            if session.disconnects.contains(&at) {
-                return DisconnectOutcome::Duplicate;
+        let known = self.closed.iter_mut().chain(&mut self.newest_over).chain(&mut self.open);
+        let outcome = match { known }.find(|known| known.has_id(session.id)) {
+            Some(known) if known.takeovers.contains(&at) => return DisconnectOutcome::Duplicate,
+            Some(known) => {
+                known.takeovers.push(at);
+                DisconnectOutcome::TakenOver(known.lasted(at))
             }
-            session.disconnects.push(at);
-            if session.own_end.is_none_or(|known| known.at < at) {
-                session.own_end = Some(disconnect);
-            }
-            return DisconnectOutcome::Stale(lasted(session));
-        }
-        if self.open.as_ref().is_some_and(|open| belongs(event, open, at))
-            && let Some(mut open) = self.open.take()
+            None => DisconnectOutcome::TakenOver(None),
+        };
+        self.forget_nameless(Kind::TakeOver, session);
+        outcome
+    }
+
+    fn disconnect_session(&mut self, event: &Disconnected<'_>, end: Disconnect) -> DisconnectOutcome {
+        let id = event.session.id;
+        let at = end.at;
+        if self.is_nameless_duplicate(Kind::Disconnect, &event.session, at)
+            || self.sessions().any(|session| session.has_id(id) && session.has_disconnect(at))
         {
-            if open.id.is_none() {
-                open.id = id.map(Into::into);
-            }
-            open.own_end = Some(disconnect);
-            open.disconnects.push(at);
-            let lasted = lasted(&open);
+            return DisconnectOutcome::Duplicate;
+        }
+        self.forget_nameless(Kind::Disconnect, &event.session);
+        if let Some(session) = self.find_over(id) {
+            session.disconnects.push(end);
+            return DisconnectOutcome::Stale(session.lasted(at));
+        }
+        if let Some(mut open) = self.open.take_if(|open| belongs(event, open, at)) {
+            // Any session without an id takes that of its disconnect, not only an inferred one.
+            open.id = open.id.or(id.map(Into::into));
+            open.disconnects.push(end);
+            let lasted = open.lasted(at);
             self.newest_over = Some(open);
             return DisconnectOutcome::Ended(lasted);
         }
         if id.is_some() {
-            let mut session = Session::unknown(&event.session);
+            let mut session = Session::named(&event.session);
             session.node_id = event.node_id.map(Into::into);
-            session.own_end = Some(disconnect);
-            session.disconnects.push(at);
+            session.disconnects.push(end);
             self.remember(session);
         } else {
-            self.stray(Evidence::new(&event.session, at), disconnect);
+            self.keep_stray_end(Evidence::new(&event.session, Timestamp::NEVER), end);
         }
+        // Also where it is the first that is ever known of the channel: it ends no current session.
         DisconnectOutcome::Stale(None)
     }
 
@@ -583,113 +386,84 @@ impl Channel {
         true
     }
 
-    /// Whether activity over this channel is evidence of a session of its own: it names none that is known to be
-    /// over, nor one older than the newest known, nor the current one.
-    pub fn is_proof(&self, session: &SessionRef<'_>, at: Timestamp) -> bool {
-        if session.id.is_some() {
-            if self.over().chain(&self.open).any(|known| known.has_id(session.id)) {
-                return false;
-            }
-        } else if session.sequence.is_none() && session.started_at.is_none() {
-            return true;
+    /// Whether activity over this channel is evidence of a session of its own: it names none that is known, nor one
+    /// older than the newest known.
+    fn is_proof(&self, session: &SessionRef<'_>, at: Timestamp) -> bool {
+        !self.sessions().any(|known| known.has_id(session.id))
+            && !self.newest().is_some_and(|newest| Evidence::new(session, at).older_than(&newest.evidence()))
+    }
+
+    /// Keeps activity that names a session, if it is proof; of equal times the later arrival counts.
+    pub fn keep_named_proof(&mut self, session: &SessionRef<'_>, at: Timestamp) {
+        if self.is_proof(session, at) && self.named_proof.as_ref().is_none_or(|known| known.at <= at) {
+            let session = Session::named(session).log_session();
+            self.named_proof = Some(NamedProof { at, session });
         }
-        !self.newest().is_some_and(|newest| Evidence::new(session, at).older_than(&newest.evidence()))
     }
 
     /// Activity proved, or now proves, that a connect was lost: no session is open, and it was observed after the
     /// recorded disconnect. `nameless_at` is the last activity over this channel that named no session.
-    pub fn infer(&mut self, nameless_at: Timestamp) -> Option<Concluded> {
+    ///
+    /// "An inferred session begins at the first activity that proves it (of that before a late disconnect, the
+    /// latest)": what came before the disconnect is known by its last alone, nameless or named (DESIGN §3.2).
+    pub fn infer(&mut self, nameless_at: Timestamp) -> Option<Session> {
         let recorded = self.recorded?;
         if self.open.is_some() {
             return None;
         }
-        let named = self.named_proof.take_if(|proof| {
-            let session = as_ref(&proof.session);
-            let known = self.closed.iter().chain(&self.newest_over).any(|known| known.has_id(session.id));
-            let newest = self.newest_over.as_ref();
-            known || newest.is_some_and(|n| Evidence::new(&session, proof.at).older_than(&n.evidence()))
-        });
-        // A proof that named a session known to be over by now is dropped for good.
-        drop(named);
+        if let Some(proof) = &self.named_proof
+            && !self.is_proof(&as_ref(&proof.session), proof.at)
+        {
+            // The session that it named is known to be over by now, or to be an old one.
+            self.named_proof = None;
+        }
         let named = self.named_proof.clone().filter(|proof| proof.at > recorded.at);
         let (at, session) = match named {
             Some(proof) if proof.at >= nameless_at => (proof.at, proof.session),
             _ if nameless_at > recorded.at => (nameless_at, LogSession::default()),
             _ => return None,
         };
-        let mut inferred = Session::unknown(&as_ref(&session));
+        let mut inferred = Session::named(&as_ref(&session));
         inferred.connected_at = at;
         inferred.inferred = true;
-        self.take_newest_place(inferred.clone());
+        self.make_current(inferred.clone());
         self.record_disconnect();
-        Some(Concluded { session: inferred, at })
+        Some(inferred)
     }
 
-    /// A node went down at `at`: the current session, if it was the node's then, is over.
-    pub fn node_down(&mut self, node: &str, at: Timestamp, timed_out: bool) -> Option<Concluded> {
-        let open = self.open.as_ref()?;
-        if open.node_id.as_deref() != Some(node) || open.connected_at > at {
+    /// A node went down at `at`: the current session, if it was the node's then, is over. The session that ended.
+    pub fn node_down(&mut self, node: &str, end: NodeEnd) -> Option<&Session> {
+        let mut open = self.open.take_if(|open| open.is_owned_by(node) && open.connected_at <= end.at)?;
+        open.node_end = Some(end);
+        self.newest_over = Some(open);
+        self.record_disconnect();
+        self.newest_over.as_ref()
+    }
+
+    /// Time-outs of a node were disproved: they never happened. The newest session, if only they ended it, is open
+    /// again: the session that opened.
+    pub fn node_returns(&mut self, node: &str, nodes: &Nodes) -> Option<&Session> {
+        if self.kind == ChannelKind::LongPoll {
+            // Long polls do not reopen; the next poll tells.
             return None;
         }
-        let mut open = self.open.take()?;
-        open.node_end = Some(NodeEnd { at, timed_out });
-        let session = open.clone();
-        self.newest_over = Some(open);
-        self.record_disconnect();
-        Some(Concluded { session, at })
-    }
-
-    /// Time-outs of a node were disproved by a sign of life at `at`: the newest session, if only they ended it, is
-    /// open. The session that opened.
-    pub fn node_returns(&mut self, node: &str, at: Timestamp, nodes: &Nodes) -> Option<Concluded> {
-        let newest_since = self.newest().map(|newest| newest.connected_at);
-        for session in self.closed.iter_mut() {
-            if session.is_timed_out_by(node) {
-                session.node_end = still_down(session, nodes);
-                if !session.is_over() {
-                    session.superseded_at = newest_since.unwrap_or(at);
-                }
+        let newest_since = self.newest().map_or(Timestamp::NEVER, |newest| newest.connected_at);
+        for session in self.closed.iter_mut().filter(|session| session.is_timed_out_by(node)) {
+            session.node_end = nodes.down_since(Some(node), session.connected_at);
+            if !session.is_over() {
+                session.superseded_at = newest_since;
             }
         }
-        let mut reopened = None;
-        if let Some(mut newest) = self.newest_over.take_if(|newest| newest.is_timed_out_by(node)) {
-            if self.kind == ChannelKind::LongPoll {
-                self.newest_over = Some(newest);
-            } else {
-                newest.node_end = still_down(&newest, nodes);
-                if newest.is_over() {
-                    self.newest_over = Some(newest);
-                } else {
-                    reopened = Some(Concluded { session: newest.clone(), at });
-                    self.open = Some(newest);
-                }
-            }
+        let timed_out = self.newest_over.take_if(|newest| newest.is_timed_out_by(node));
+        let returned = timed_out.is_some();
+        if let Some(mut newest) = timed_out {
+            newest.node_end = nodes.down_since(Some(node), newest.connected_at);
+            let place = if newest.is_over() { &mut self.newest_over } else { &mut self.open };
+            *place = Some(newest);
         }
         self.record_disconnect();
-        reopened
+        self.open.as_ref().filter(|_| returned)
     }
-
-    /// The long poll lapsed.
-    pub fn lapse(&mut self, at: Timestamp) -> Option<Concluded> {
-        let mut open = self.open.take()?;
-        open.lapsed_at = at;
-        let session = open.clone();
-        self.newest_over = Some(open);
-        self.record_disconnect();
-        Some(Concluded { session, at })
-    }
-}
-
-impl Session {
-    fn is_timed_out_by(&self, node: &str) -> bool {
-        self.node_id.as_deref() == Some(node) && self.node_end.is_some_and(|end| end.timed_out)
-    }
-}
-
-/// The down that still covers a session after a time-out was disproved.
-fn still_down(session: &Session, nodes: &Nodes) -> Option<NodeEnd> {
-    let (at, timed_out) = nodes.down_since(session.node_id.as_deref(), session.connected_at)?;
-    Some(NodeEnd { at, timed_out })
 }
 
 /// Whether a disconnect is of the current session, by the first evidence that both sides carry.

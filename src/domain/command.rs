@@ -9,7 +9,7 @@ use super::event::{
     RequiredInterval,
 };
 use super::facet::Facets;
-use super::monitoring::UNAVAILABILITY;
+use super::monitoring::{Monitoring, UNAVAILABILITY};
 use super::step::{Context, Step};
 use super::time::Timestamp;
 
@@ -165,15 +165,12 @@ impl Device {
                 );
             }
         }
-        if self.monitoring.by_event {
-            if at < self.monitoring.set_at {
-                return Err(Ignored::Older);
-            }
-            if body.only_if_absent {
-                return Err(Ignored::IntervalPresent);
-            }
-        } else if at < self.monitoring.set_at {
+        if at < self.monitoring.set_at {
             return Err(Ignored::Older);
+        }
+        // SEMANTICS §5.1 says it of the device alone; whoever else asks for it means the same.
+        if body.only_if_absent && self.monitoring.by_event {
+            return Err(Ignored::IntervalPresent);
         }
         self.monitoring.set_at = at;
         self.monitoring.lent_by_policy = false;
@@ -207,26 +204,20 @@ impl Device {
             None | Some(0) => return Err(Ignored::NoInterval),
             Some(minutes) => minutes,
         };
-        if body.on == (minutes < 0) {
-            return Err(Ignored::Unchanged);
-        }
-        let set_by = self.monitoring.set_by;
-        let by_event = self.monitoring.by_event;
+        // Said again, it is set again: what was observed before that is ignored.
+        let Monitoring { set_by, by_event, lent_by_policy, .. } = self.monitoring;
         self.monitoring.set_at = at;
-        if body.on {
-            self.monitoring.lent_by_policy = !by_event;
-            self.monitoring.by_event = true;
-            self.set_minutes(Some(-minutes), set_by, at, step, context);
-        } else if std::mem::take(&mut self.monitoring.lent_by_policy) || !by_event {
+        let is_policy_s = lent_by_policy || !by_event;
+        self.monitoring.lent_by_policy = is_policy_s && body.on;
+        if is_policy_s && !body.on {
+            // Given back to the policy, also where its own rule says maintenance.
             self.monitoring.by_event = false;
-            // Given back to the policy; where its own rule says maintenance, that is ended for this device.
-            let ruled = self
-                .policy_interval(context)
-                .map(|minutes| if by_event { minutes } else { negated(minutes) });
-            self.monitoring.by_event = !by_event;
-            self.set_minutes(ruled, set_by, at, step, context);
+            self.follow_policy_interval(at, step, context);
         } else {
-            self.set_minutes(Some(negated(minutes)), set_by, at, step, context);
+            self.monitoring.by_event = true;
+            let length = i32::from(minutes).abs();
+            let minutes = i16::try_from(if body.on { -length } else { length }).unwrap_or(i16::MAX);
+            self.set_minutes(Some(minutes), set_by, at, step, context);
         }
         Ok(())
     }
@@ -282,7 +273,7 @@ impl Device {
         let by = body.actor.map(|actor| format!(" by {actor}")).unwrap_or_default();
         let mut step = Step::new(at, Rule::Deleted, format!("Deleted{by} at {time}."));
         let outcome = match at {
-            _ if at <= self.deleted_at => Outcome::Ignored(Ignored::Deleted),
+            _ if self.is_before_delete(at, context) => Outcome::Ignored(Ignored::Deleted),
             _ if at < self.earliest => Outcome::Ignored(Ignored::BeforeBirth),
             _ => Outcome::Applied,
         };
@@ -355,8 +346,4 @@ impl Device {
             _ => String::new(),
         }
     }
-}
-
-fn negated(minutes: i16) -> i16 {
-    minutes.checked_neg().unwrap_or(i16::MAX)
 }

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::channel::Channel;
+use super::channel::{Channel, ConnectOutcome, DisconnectOutcome};
 use super::clocks::{Clocks, LastActivity, can_prove, moves, session_channel};
-use super::effect::{Effect, Flag, Ignored, LogSession, Outcome, Rule};
+use super::effect::{Effect, Flag, Ignored, Outcome, Rule};
 use super::event::{
-    Activity, Body, ChannelKind, ClientKind, Connected, Disconnected, PollSettings, Stage, Update,
+    Activity, Body, ChannelKind, ClientKind, Connected, Disconnected, Initiator, PollSettings, Stage, Update,
 };
 use super::facet::{Facets, Heartbeat};
 use super::monitoring::{Monitoring, Verdict};
@@ -62,7 +62,7 @@ pub struct Device {
     pub sequence: u64,
     /// What signs of life move.
     pub clocks: Clocks,
-    /// The last connect over any channel.
+    /// The last connect over any channel, long polls and inferred ones included.
     pub last_connect: Timestamp,
     /// When its record was last edited (seed: last updated).
     pub last_updated: Timestamp,
@@ -132,7 +132,7 @@ impl Device {
         context: &Context<'_>,
         out: &mut Vec<Effect>,
     ) -> Outcome {
-        if at <= self.deleted_at && context.now < self.deleted_at + context.policy.tombstone_retention {
+        if self.is_before_delete(at, context) {
             return Outcome::Ignored(Ignored::Deleted);
         }
         if self.earliest == Timestamp::MAX {
@@ -161,6 +161,11 @@ impl Device {
         }
     }
 
+    /// Whether what was observed at `at` does not count, because the predecessor's tombstone stands.
+    pub(super) fn is_before_delete(&self, at: Timestamp, context: &Context<'_>) -> bool {
+        at <= self.deleted_at && context.now < self.deleted_at + context.policy.tombstone_retention
+    }
+
     /// The channel's sessions, made where there are none.
     pub(super) fn channel(&mut self, kind: ChannelKind) -> &mut Channel {
         let index = match self.channels.binary_search_by_key(&kind, |channel| channel.kind) {
@@ -185,9 +190,8 @@ impl Device {
         context: &Context<'_>,
         out: &mut Vec<Effect>,
     ) -> Outcome {
-        use super::channel::ConnectOutcome as O;
-        let linger = context.policy.long_poll_linger;
-        let outcome = self.channel(event.channel).connect(event, at, context.nodes, linger);
+        use ConnectOutcome as O;
+        let outcome = self.channel(event.channel).connect(event, at, context);
         if outcome == O::Duplicate {
             return Outcome::Ignored(Ignored::Duplicate);
         }
@@ -221,7 +225,7 @@ impl Device {
         context: &Context<'_>,
         out: &mut Vec<Effect>,
     ) -> Outcome {
-        use super::channel::DisconnectOutcome as O;
+        use DisconnectOutcome as O;
         let outcome = self.channel(event.channel).disconnect(event, at);
         let (rule, lasted, flags) = match &outcome {
             O::Duplicate => return Outcome::Ignored(Ignored::Duplicate),
@@ -230,7 +234,7 @@ impl Device {
             O::Ended(lasted) => (Rule::Disconnected, *lasted, vec![]),
         };
         let initiator = super::reason::initiator(event.initiator, event.mqtt_reason_code, event.close_code);
-        if initiator == super::event::Initiator::Client {
+        if initiator == Initiator::Client {
             self.clocks.touch(LastActivity::Disconnected, at);
         }
         let entry = receipt::disconnected(event, lasted, flags);
@@ -249,8 +253,11 @@ impl Device {
         }
         let nameless_at = self.clocks.channels[index];
         let Some(inferred) = self.channel(kind).infer(nameless_at) else { return };
-        let why = format!("activity at {} proves that a connect was lost", inferred.at.time_of_day());
-        step.log(inferred.at, Rule::SessionInferred, receipt::inferred(kind, &inferred.session, &why));
+        let at = inferred.connected_at;
+        let why = format!("activity at {} proves that a connect was lost", at.time_of_day());
+        step.log(at, Rule::SessionInferred, receipt::inferred(kind, &inferred, &why));
+        // "Heard from: any connect": there was one.
+        self.last_connect = self.last_connect.max(at);
     }
 
     fn activity(
@@ -289,7 +296,7 @@ impl Device {
     }
 
     fn long_polled(&mut self, event: &Activity<'_>, at: Timestamp, step: &mut Step, context: &Context<'_>) {
-        use super::channel::ConnectOutcome as O;
+        use ConnectOutcome as O;
         let poll = Connected {
             channel: ChannelKind::LongPoll,
             session: event.session,
@@ -302,11 +309,8 @@ impl Device {
             user: None,
             can_receive_operations: true,
         };
-        let linger = context.policy.long_poll_linger;
-        let outcome = self.channel(ChannelKind::LongPoll).connect(&poll, at, context.nodes, linger);
-        if outcome != O::Duplicate {
-            self.last_connect = self.last_connect.max(at);
-        }
+        let outcome = self.channel(ChannelKind::LongPoll).connect(&poll, at, context);
+        self.last_connect = self.last_connect.max(at);
         let (rule, flags) = match outcome {
             O::Duplicate | O::Polled(_) => return,
             O::Stale => (Rule::ConnectedStale, vec![Flag::Stale]),
@@ -336,20 +340,7 @@ impl Device {
                 self.channels[found].named_proof = None;
             }
         } else {
-            let channel = self.channel(kind);
-            if !channel.is_proof(session, at) {
-                return;
-            }
-            if channel.named_proof.as_ref().is_none_or(|known| known.at <= at) {
-                channel.named_proof = Some(super::channel::NamedProof {
-                    at,
-                    session: LogSession {
-                        id: session.id.map(Into::into),
-                        started_at: session.started_at,
-                        sequence: session.sequence,
-                    },
-                });
-            }
+            self.channel(kind).keep_named_proof(session, at);
         }
         if self.channels.iter().any(|channel| channel.kind == kind) {
             self.infer(kind, step, context);

@@ -2,6 +2,7 @@
 
 use xxhash_rust::xxh3::Xxh3;
 
+use super::channel::Channel;
 use super::clocks::{Quiet, SESSION_CHANNELS};
 use super::device::{Device, Due};
 use super::effect::{AlarmEventAction, ClearReason, Deadline, Effect, Flag, Rule};
@@ -10,6 +11,7 @@ use super::facet::{Availability, Connection, Facets, Heartbeat, Label, Overall, 
 use super::monitoring::{Alarm, UNAVAILABILITY, UNAVAILABILITY_TEXT, Verdict};
 use super::policy::{Policy, Severity};
 use super::receipt;
+use super::session::NodeEnd;
 use super::step::{Context, Step};
 use super::time::{Millis, Timestamp};
 
@@ -298,14 +300,11 @@ impl Device {
         let linger = context.policy.long_poll_linger;
         let Some(ended) = self.channel(ChannelKind::LongPoll).lapse(at) else { return };
         let why = format!("no poll for {}", receipt::span(linger));
-        let entry = receipt::ended(ChannelKind::LongPoll, &ended.session, at, &why, vec![Flag::Lapsed]);
+        let counted_from = ended.polled_at.max(ended.seen_since);
+        let entry = receipt::ended(ChannelKind::LongPoll, ended, at, &why, vec![Flag::Lapsed]);
         let mut step = Step::new(at, Rule::LongPollLapsed, entry.message.clone());
-        step.deadline = Some(Deadline {
-            at,
-            interval: None,
-            counted_from: ended.session.polled_at.max(ended.session.seen_since),
-            last_message: self.clocks.last_message,
-        });
+        step.deadline =
+            Some(Deadline { at, interval: None, counted_from, last_message: self.clocks.last_message });
         step.log(at, Rule::LongPollLapsed, entry);
         self.settle(step, context, out);
     }
@@ -316,9 +315,8 @@ impl Device {
         let Some(verdict) = &self.verdict else { return };
         if verdict.is_disproved_by(at) {
             let was = verdict.deadline;
-            if self.monitoring.lapsed {
-                step.retracts = Some(verdict.told_as);
-            }
+            // Also when maintenance came in between: D is the open alarm's own (SEMANTICS §6).
+            step.retracts = Some(verdict.told_as);
             step.because(
                 Rule::VerdictDisproved,
                 format!(
@@ -370,14 +368,14 @@ impl Device {
             (None, Some(1..)) => {
                 self.monitoring.since = at.max(context.sight);
                 self.monitoring.positive_since = at;
-                self.monitoring.floor = Timestamp::NEVER;
             }
             (Some(_), Some(1..)) if before.lapsed => self.end_verdict_if_not_over(step, context),
             (Some(_), Some(1..)) => self.monitoring.floor = self.monitoring.floor.max(at),
             (_, None) => self.end_verdict(ClearReason::MonitoringStopped, step),
             (_, Some(_)) => {
                 self.monitoring.lapsed = false;
-                if context.policy.clear_on_maintenance {
+                // It acts when maintenance is switched on, not when it goes on by another interval (SEMANTICS §12).
+                if context.policy.clear_on_maintenance && !before.is_maintenance() {
                     self.end_verdict(ClearReason::Maintenance, step);
                 }
             }
@@ -471,9 +469,9 @@ impl Device {
         let mut any = false;
         for index in 0..self.channels.len() {
             let kind = self.channels[index].kind;
-            if let Some(ended) = self.channels[index].node_down(node, at, timed_out) {
+            if let Some(ended) = self.channels[index].node_down(node, NodeEnd { at, timed_out }) {
                 any = true;
-                step.log(at, rule, receipt::ended(kind, &ended.session, at, &why, vec![]));
+                step.log(at, rule, receipt::ended(kind, ended, at, &why, vec![]));
                 self.infer(kind, &mut step, context);
             }
         }
@@ -488,23 +486,19 @@ impl Device {
         let rule = Rule::NodeTimeoutDisproved;
         let mut step =
             Step::new(at, rule, format!("{why}; its sign of life of {} shows it.", at.time_of_day()));
-        for channel in &mut self.channels {
-            if let Some(opened) = channel.node_returns(node, at, context.nodes) {
-                step.log(at, rule, receipt::inferred(channel.kind, &opened.session, &why));
+        for index in 0..self.channels.len() {
+            let kind = self.channels[index].kind;
+            if let Some(opened) = self.channels[index].node_returns(node, context.nodes) {
+                step.log(at, rule, receipt::inferred(kind, opened, &why));
             }
+            // The recorded disconnect may be an earlier one now.
+            self.infer(kind, &mut step, context);
         }
         self.settle(step, context, out);
     }
 
     /// Whether a walk for `node` can concern it at all.
     pub fn knows_node(&self, node: &str) -> bool {
-        self.channels.iter().any(|channel| {
-            channel
-                .closed
-                .iter()
-                .chain(&channel.newest_over)
-                .chain(&channel.open)
-                .any(|session| session.node_id.as_deref() == Some(node))
-        })
+        self.channels.iter().flat_map(Channel::sessions).any(|session| session.is_owned_by(node))
     }
 }

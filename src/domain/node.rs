@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::event::{NodeEvent, NodeStatus};
 use super::policy::Policy;
+use super::session::NodeEnd;
 use super::time::Timestamp;
 
 /// The time-outs of one node that stand, at most.
@@ -81,28 +82,29 @@ impl Node {
         (self.up && self.beats).then(|| self.last_alive.max(self.seen_since) + policy.node_timeout)
     }
 
-    /// The down that covers a session connected at `at`: the latest known, and whether it is one of silence. A down
-    /// that was said wins, for no sign of life takes it back.
-    pub fn down_since(&self, at: Timestamp) -> Option<(Timestamp, bool)> {
+    /// The down that covers a session connected at `at`. One that was said wins over later silence: no sign of life
+    /// takes it back.
+    pub fn down_since(&self, at: Timestamp) -> Option<NodeEnd> {
         if at <= self.said_down {
-            return Some((self.said_down, false));
+            return Some(NodeEnd { at: self.said_down, timed_out: false });
         }
-        self.timeouts
-            .iter()
-            .map(|timeout| timeout.at)
-            .max()
-            .filter(|down| at <= *down)
-            .map(|down| (down, true))
+        let latest = self.timeouts.iter().map(|timeout| timeout.at).max()?;
+        (at <= latest).then_some(NodeEnd { at: latest, timed_out: true })
+    }
+
+    /// Whether it counts as down because it fell silent, and not because it was said.
+    fn is_timed_out(&self) -> bool {
+        let fell_silent = self.timeouts.last().is_some_and(|timeout| timeout.last_alive == self.last_alive);
+        !self.up && fell_silent && self.set_at == self.last_alive
     }
 
     /// The time-out is due: the node counts as down from `at` on.
-    pub fn time_out(&mut self, at: Timestamp) -> NodeChange {
+    pub fn time_out(&mut self, at: Timestamp) {
         self.up = false;
         self.timeouts.push(NodeTimeout { at, started_at: self.started_at, last_alive: self.last_alive });
         if self.timeouts.len() > TIMEOUTS_MAX {
             self.timeouts.remove(0);
         }
-        NodeChange::Down { at, timed_out: true }
     }
 }
 
@@ -112,7 +114,7 @@ pub struct Nodes(pub BTreeMap<Box<str>, Node>);
 
 impl Nodes {
     /// The down that covers a session of `node` connected at `at`.
-    pub fn down_since(&self, node: Option<&str>, at: Timestamp) -> Option<(Timestamp, bool)> {
+    pub fn down_since(&self, node: Option<&str>, at: Timestamp) -> Option<NodeEnd> {
         self.0.get(node?)?.down_since(at)
     }
 
@@ -124,18 +126,20 @@ impl Nodes {
     /// Folds a node event, observed at `at`.
     pub fn apply(&mut self, event: &NodeEvent<'_>, at: Timestamp) -> NodeChange {
         let node = self.0.entry(event.node_id.into()).or_insert_with(Node::new);
+        // A down from before the last sign of life is older, too.
+        if at < node.set_at {
+            return NodeChange::Older;
+        }
         match event.status {
             NodeStatus::Down => {
-                if at < node.set_at {
-                    return NodeChange::Older;
-                }
                 node.up = false;
                 node.set_at = at;
                 node.said_down = node.said_down.max(at);
                 NodeChange::Down { at, timed_out: false }
             }
             NodeStatus::Up | NodeStatus::Heartbeat => {
-                if at < node.set_at {
+                if node.is_timed_out() && at <= node.last_alive {
+                    // The same sign of life as the last one before the time-out says nothing new.
                     return NodeChange::Older;
                 }
                 let mut disproved = false;
@@ -147,6 +151,7 @@ impl Nodes {
                     });
                     node.started_at = event.started_at;
                 } else if event.status == NodeStatus::Up {
+                    // It came up, and does not say as which process.
                     node.started_at = None;
                 }
                 node.up = true;
@@ -160,7 +165,7 @@ impl Nodes {
 
     /// Sight returned at `at`: the silence of nodes that have not timed out counts from then.
     pub fn sight(&mut self, at: Timestamp) {
-        for node in self.0.values_mut().filter(|node| node.up) {
+        for node in self.0.values_mut().filter(|node| !node.is_timed_out()) {
             node.seen_since = node.seen_since.max(at);
         }
     }

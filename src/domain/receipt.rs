@@ -1,9 +1,9 @@
 //! The words of receipts and of the connection log: one plain sentence each (SEMANTICS §7, §8).
 
-use super::channel::Session;
 use super::effect::{Flag, LogEntry, LogKind, LogSession};
 use super::event::{ChannelKind, ConnectFailed, Connected, Disconnected, Initiator, IntervalSource, Traffic};
 use super::reason::{self, Packet};
+use super::session::Session;
 use super::time::{Millis, Timestamp};
 
 /// "No data since 09:12:04Z; required every 15 min (set by the operator); deadline 09:27:04Z passed."
@@ -190,7 +190,7 @@ pub fn ended(
     why: &str,
     flags: Vec<Flag>,
 ) -> LogEntry {
-    let lasted = session.connected_at.known().map(|since| Millis((at - since).0.max(0)));
+    let lasted = session.lasted(at);
     let mut message = format!("The network lost {} over {channel}", session_name(session.id.as_deref()));
     if let Some(lasted) = lasted {
         message.push_str(&format!(" after {}", span(lasted)));

@@ -136,7 +136,8 @@ impl Run {
             recovery.row(&key, value.as_deref()).expect("a row that was written can be read");
         }
         for record in &self.journal {
-            let entry = journal::open(record.value.as_deref().expect("entries have values")).expect("an entry");
+            let entry =
+                journal::open(record.value.as_deref().expect("entries have values")).expect("an entry");
             recovery.entry(entry).expect("the chain holds");
         }
         let recovered = recovery.finish(None).expect("the state hash agrees");
@@ -148,7 +149,10 @@ impl Run {
         assert_eq!(recovered.core.table.high(), self.partition.core.table.high());
         for number in 0..recovered.core.table.high() {
             let (ours, theirs) = (recovered.core.table.slot(number), self.partition.core.table.slot(number));
-            assert_eq!((&ours.key, ours.kind, &ours.row, ours.clocks), (&theirs.key, theirs.kind, &theirs.row, theirs.clocks));
+            assert_eq!(
+                (&ours.key, ours.kind, &ours.row, ours.clocks),
+                (&theirs.key, theirs.kind, &theirs.row, theirs.clocks)
+            );
         }
         self.partition = recovered;
     }
@@ -166,7 +170,11 @@ struct Cut {
 }
 
 fn cuts() -> impl Strategy<Value = Vec<Cut>> {
-    let cut = (prop_oneof![1..9_000i64, 1_000..200_000i64, Just(7_000)], prop::bool::weighted(0.2), prop::bool::weighted(0.1))
+    let cut = (
+        prop_oneof![1..9_000i64, 1_000..200_000i64, Just(7_000)],
+        prop::bool::weighted(0.2),
+        prop::bool::weighted(0.1),
+    )
         .prop_map(|(millis, abort, recover)| Cut { millis, abort, recover });
     proptest::collection::vec(cut, 1..40)
 }
@@ -204,8 +212,9 @@ fn play(arrivals: &[Arrival], end: i64, cuts: &[Cut], settings: Settings) -> Run
         let mut abort = cut.abort;
         while more {
             let now = Timestamp::from_millis(clock);
-            let eligible =
-                queues.each_ref().map(|queue| queue.iter().take_while(|slot| slot.append_time <= now).count());
+            let eligible = queues
+                .each_ref()
+                .map(|queue| queue.iter().take_while(|slot| slot.append_time <= now).count());
             let input = Input {
                 queues: std::array::from_fn(|index| &queues[index][..eligible[index]]),
                 arena: &inbox.arena,

@@ -2,17 +2,17 @@
 
 use super::CorruptRow;
 use super::bytes::{Reader, Value, Writer};
-use crate::domain::channel::{Channel, Disconnect, Evidence, NamedProof, NodeEnd, Session};
+use crate::domain::channel::{Channel, NamedProof};
 use crate::domain::effect::LogSession;
 use crate::domain::event::{ChannelKind, Initiator};
+use crate::domain::session::{Disconnect, Evidence, NodeEnd, Session};
 use crate::domain::time::Timestamp;
 
 const NEVER: Timestamp = Timestamp::NEVER;
 
-/// Own ends in the order that `recorded_from` counts.
-fn own_ends(channel: &Channel) -> impl Iterator<Item = Option<Disconnect>> {
-    let newest = channel.newest_over.as_ref().and_then(|session| session.own_end);
-    std::iter::once(newest).chain(channel.closed.iter().map(|session| session.own_end))
+/// Disconnects of sessions in the order that `recorded_from` counts.
+fn disconnects(channel: &Channel) -> impl Iterator<Item = &Disconnect> {
+    channel.newest_over.iter().chain(&channel.closed).flat_map(|session| &session.disconnects)
 }
 
 pub(super) fn write_channel(w: &mut Writer<'_>, channel: &Channel) {
@@ -28,14 +28,12 @@ pub(super) fn write_channel(w: &mut Writer<'_>, channel: &Channel) {
     }
     if let Some((evidence, end)) = &channel.stray_end {
         w.message(5, |w| {
-            w.sequence(1, &evidence.sequence);
-            w.optional_time(2, evidence.started_at);
-            w.time(3, evidence.observed_at, NEVER);
+            write_evidence(w, evidence);
             w.message(4, |w| write_end(w, end));
         });
     }
     if let Some(recorded) = &channel.recorded {
-        match own_ends(channel).position(|end| end.as_ref() == Some(recorded)) {
+        match disconnects(channel).position(|end| end == recorded) {
             Some(index) => w.int(7, index as u64 + 1),
             None => w.message(6, |w| write_end(w, recorded)),
         }
@@ -48,10 +46,18 @@ pub(super) fn write_channel(w: &mut Writer<'_>, channel: &Channel) {
             w.optional_time(4, proof.session.started_at);
         });
     }
-    for (field, at) in (9..).zip(channel.last_nameless) {
-        w.time(field, at, NEVER);
+    for (field, last) in (9..).zip(&channel.last_nameless) {
+        if let Some(last) = last {
+            w.message(field, |w| write_evidence(w, last));
+        }
     }
     w.times(12, &channel.failed);
+}
+
+fn write_evidence(w: &mut Writer<'_>, evidence: &Evidence) {
+    w.sequence(1, &evidence.sequence);
+    w.optional_time(2, evidence.started_at);
+    w.time(3, evidence.observed_at, NEVER);
 }
 
 fn write_end(w: &mut Writer<'_>, end: &Disconnect) {
@@ -78,7 +84,7 @@ fn write_session(w: &mut Writer<'_>, session: &Session) {
     w.flag(8, session.inferred);
     w.time(9, session.polled_at, usual_poll(session));
     w.time(10, session.seen_since, NEVER);
-    if let Some(end) = &session.own_end {
+    for end in &session.disconnects {
         w.message(11, |w| write_end(w, end));
     }
     if let Some(end) = &session.node_end {
@@ -89,12 +95,8 @@ fn write_session(w: &mut Writer<'_>, session: &Session) {
     }
     w.time(13, session.lapsed_at, NEVER);
     w.time(14, session.superseded_at, NEVER);
-    let own_end = session.own_end.map(|end| end.at);
-    if session.disconnects.as_slice() != own_end.as_slice() {
-        w.times(15, &session.disconnects);
-    }
+    w.times(15, &session.early_polls);
     w.times(16, &session.takeovers);
-    w.flag(17, own_end.is_some() && session.disconnects.is_empty());
 }
 
 /// Reads into a channel of which nothing is known: it is large, and moving it takes longer than reading it.
@@ -105,21 +107,21 @@ pub(super) fn read_channel(value: Value<'_>, origin: i64, channel: &mut Channel)
     while let Some((field, value)) = reader.next()? {
         match field {
             1 => kind = Some(value.word(ChannelKind::ALL, "channel kind")?),
-            2 => read_session(value, origin, channel.open.insert(NOTHING_KNOWN))?,
-            3 => read_session(value, origin, channel.newest_over.insert(NOTHING_KNOWN))?,
-            4 => read_session(value, origin, push(&mut channel.closed, NOTHING_KNOWN))?,
+            2 => read_session(value, origin, channel.open.insert(Session::UNKNOWN))?,
+            3 => read_session(value, origin, channel.newest_over.insert(Session::UNKNOWN))?,
+            4 => read_session(value, origin, push(&mut channel.closed, Session::UNKNOWN))?,
             5 => channel.stray_end = Some(read_stray_end(value, origin)?),
             6 => channel.recorded = Some(read_end(value, origin)?),
             7 => recorded_from = value.narrow("recorded_from")?,
             8 => channel.named_proof = Some(read_proof(value, origin)?),
-            9..=11 => channel.last_nameless[field as usize - 9] = value.time(origin)?,
+            9..=11 => channel.last_nameless[field as usize - 9] = Some(read_evidence(value, origin)?),
             12 => value.times(origin, &mut channel.failed)?,
             _ => {}
         }
     }
     channel.kind = kind.ok_or(CorruptRow::Missing { what: "channel kind" })?;
     if let Some(index) = usize::checked_sub(recorded_from, 1) {
-        let end = own_ends(channel).nth(index).flatten();
+        let end = disconnects(channel).nth(index).copied();
         channel.recorded = Some(end.ok_or(CorruptRow::Missing { what: "recorded end" })?);
     }
     Ok(())
@@ -130,6 +132,20 @@ pub(super) fn push<T>(list: &mut Vec<T>, value: T) -> &mut T {
     let index = list.len();
     list.push(value);
     &mut list[index]
+}
+
+fn read_evidence(value: Value<'_>, origin: i64) -> Result<Evidence, CorruptRow> {
+    let mut reader = Reader::new(value.bytes()?);
+    let mut evidence = Evidence { sequence: None, started_at: None, observed_at: NEVER };
+    while let Some((field, value)) = reader.next()? {
+        match field {
+            1 => evidence.sequence = value.sequence()?,
+            2 => evidence.started_at = Some(value.time(origin)?),
+            3 => evidence.observed_at = value.time(origin)?,
+            _ => {}
+        }
+    }
+    Ok(evidence)
 }
 
 fn read_stray_end(value: Value<'_>, origin: i64) -> Result<(Evidence, Disconnect), CorruptRow> {
@@ -190,29 +206,9 @@ fn read_proof(value: Value<'_>, origin: i64) -> Result<NamedProof, CorruptRow> {
     Ok(proof)
 }
 
-const NOTHING_KNOWN: Session = Session {
-    id: None,
-    sequence: None,
-    started_at: None,
-    connected_at: NEVER,
-    node_id: None,
-    protocol: None,
-    can_receive_operations: true,
-    inferred: false,
-    polled_at: NEVER,
-    seen_since: NEVER,
-    own_end: None,
-    node_end: None,
-    lapsed_at: NEVER,
-    superseded_at: NEVER,
-    disconnects: Vec::new(),
-    takeovers: Vec::new(),
-};
-
 fn read_session(value: Value<'_>, origin: i64, session: &mut Session) -> Result<(), CorruptRow> {
     let mut reader = Reader::new(value.bytes()?);
     let mut polled_at = None;
-    let mut no_disconnects = false;
     while let Some((field, value)) = reader.next()? {
         match field {
             1 => session.id = value.boxed()?,
@@ -225,19 +221,15 @@ fn read_session(value: Value<'_>, origin: i64, session: &mut Session) -> Result<
             8 => session.inferred = value.flag()?,
             9 => polled_at = Some(value.time(origin)?),
             10 => session.seen_since = value.time(origin)?,
-            11 => session.own_end = Some(read_end(value, origin)?),
+            11 => session.disconnects.push(read_end(value, origin)?),
             12 => session.node_end = Some(read_node_end(value, origin)?),
             13 => session.lapsed_at = value.time(origin)?,
             14 => session.superseded_at = value.time(origin)?,
-            15 => value.times(origin, &mut session.disconnects)?,
+            15 => value.times(origin, &mut session.early_polls)?,
             16 => value.times(origin, &mut session.takeovers)?,
-            17 => no_disconnects = value.flag()?,
             _ => {}
         }
     }
     session.polled_at = polled_at.unwrap_or_else(|| usual_poll(session));
-    if session.disconnects.is_empty() && !no_disconnects {
-        session.disconnects.extend(session.own_end.map(|end| end.at));
-    }
     Ok(())
 }

@@ -92,7 +92,8 @@ impl Device {
             return false;
         }
         // §5.1: "from the device with only_if_absent never overwrites a value that an event set (a stop is one)".
-        if only_if_absent && source == Source::Device && a.setting.is_some() {
+        // Whoever else asks for it means the same.
+        if only_if_absent && a.setting.is_some() {
             return false;
         }
         a.set_at = Some(at);

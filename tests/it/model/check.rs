@@ -151,14 +151,23 @@ fn flags(log: &Value) -> BTreeSet<String> {
     list.iter().filter_map(|f| f.as_str().map(str::to_string)).collect()
 }
 
-/// Facts, key by key: the keys of `Model::facts`; `null` and absent are the same.
+/// Facts, key by key: those that the model has; `null`, empty and absent are the same.
 pub fn check_facts(device: &str, monitor: &Value, model: &Value) -> Result<(), String> {
-    let keys: BTreeSet<&String> =
-        [monitor, model].iter().filter_map(|v| v.as_object()).flat_map(|map| map.keys()).collect();
-    for key in keys {
-        if monitor[key] != model[key] {
-            return Err(format!("{device}: {key}: monitor {}, model {}", monitor[key], model[key]));
+    for (key, want) in model.as_object().ok_or("facts are an object")? {
+        let have = &monitor[key];
+        let differ = match key.as_str() {
+            "sessions" => sessions(have) != sessions(want),
+            _ => have != want,
+        };
+        if differ {
+            return Err(format!("{device}: {key}: monitor {have}, model {want}"));
         }
     }
     Ok(())
+}
+
+/// The open sessions: channel, id, when it connected.
+fn sessions(value: &Value) -> BTreeMap<String, (Value, Value)> {
+    let map = value.as_object().cloned().unwrap_or_default();
+    map.into_iter().map(|(channel, s)| (channel, (s["id"].clone(), s["connectedAt"].clone()))).collect()
 }

@@ -176,6 +176,7 @@ impl Device {
                 if self.may_set("poll_settings", at) {
                     self.polls.interval_s = *poll_interval_s;
                     self.polls.vpn_expected = Some(*vpn_expected);
+                    self.settle_window(world);
                 }
             }
             Body::AlarmCommand { alarm_id, action } => self.command(alarm_id.as_deref(), *action, at),
@@ -187,7 +188,6 @@ impl Device {
     /// What changed, as of `at`: the end of every step.
     pub fn settle(&mut self, at: i64, world: &World) -> Vec<Value> {
         self.settle_interval(at, world);
-        self.settle_window(world);
         let facets = self.facets(world);
         self.write(facets, at, world)
     }
@@ -208,7 +208,7 @@ impl Device {
         let linger = world.policy.long_poll_linger;
         let sessions = self.channel(channel);
         let taken: Taken = match channel {
-            Channel::LongPoll => sessions.poll(connect, true, linger, world.last_sight, &world.nodes),
+            Channel::LongPoll => Some(sessions.poll(connect, linger, world.last_sight, &world.nodes)),
             _ => sessions.connect(connect, &world.nodes),
         };
         let Some(logs) = taken else { return };
@@ -238,12 +238,14 @@ impl Device {
 
     /// §3 Disproof, the activity having arrived before.
     fn infer(&mut self, channel: Channel, world: &World) {
-        if !world.policy.infer_sessions {
-            return;
+        let proves = matches!(channel, Channel::Mqtt | Channel::Websocket | Channel::Vpn);
+        if world.policy.infer_sessions && proves {
+            let logs = self.channel(channel).infer();
+            self.inferred(logs);
         }
-        let logs = self.channel(channel).infer_from_before();
-        self.inferred(logs);
     }
+
+    /// §5.6: "heard from: any connect"; an inferred session had one.
 
     fn inferred(&mut self, logs: Vec<Log>) {
         if let Some(log) = logs.first() {
@@ -296,10 +298,10 @@ impl Device {
                 let connect = Connect { session, node: None, can_receive: true, at };
                 let linger = world.policy.long_poll_linger;
                 let sessions = self.channel(Channel::LongPoll);
-                let logs = sessions
-                    .poll(&connect, false, linger, world.last_sight, &world.nodes)
-                    .unwrap_or_default();
-                self.inferred(logs);
+                let logs = sessions.poll(&connect, linger, world.last_sight, &world.nodes);
+                // §3: "every poll is a connected (or an activity on that channel)".
+                self.heard(at);
+                self.step.logs.extend(logs);
             }
             _ => {}
         }
@@ -325,9 +327,12 @@ impl Device {
     }
 
     pub fn node_back(&mut self, node: &str, at: i64, world: &World) -> Vec<Value> {
-        for sessions in self.channels.values_mut() {
-            let logs = sessions.node_back(node, &world.nodes, at);
+        let channels: Vec<Channel> = self.channels.keys().copied().collect();
+        for channel in channels {
+            let logs = self.channel(channel).node_back(node, &world.nodes, at);
             self.step.logs.extend(logs);
+            // The recorded disconnect may be an earlier one now.
+            self.infer(channel, world);
         }
         self.settle(at, world)
     }
@@ -337,8 +342,8 @@ impl Device {
         self.see_availability(at);
         self.see_window(at);
         for sessions in self.channels.values_mut() {
-            if sessions.current.is_some() {
-                sessions.sight = Some(at);
+            if let Some(index) = sessions.current {
+                sessions.all[index].sight = Some(at);
             }
         }
     }
@@ -474,12 +479,19 @@ impl Device {
             }
         }
         let client = || self.channels.values().filter(|c| CONNECTION_CHANNELS.contains(&c.channel));
-        let connect = client().filter_map(|c| c.all[c.newest?].opened_at).max();
-        // Of equal ends of two channels the first channel's stands.
-        let ends: Vec<_> = client().filter_map(Sessions::recorded).collect();
-        let end = ends.into_iter().rev().max_by_key(|end| end.at);
+        // The connect time of the newest session of each channel, then the latest; of equal ends of two channels that
+        // of the later channel.
+        let connect = client().filter_map(|c| c.all[c.newest?].evidence.observed_at).max();
+        let end = client().filter_map(Sessions::recorded).max_by_key(|end| end.at);
         let gone = end.filter(|_| self.shown.connection == "DISCONNECTED");
         json!({
+            "availability": self.shown.availability,
+            "push": self.shown.push,
+            "connection": self.shown.connection,
+            "vpn": self.shown.vpn,
+            "heartbeat": self.shown.heartbeat,
+            "overall": self.shown.overall,
+            "label": self.shown.label,
             "lastMessage": self.last_message.map(show),
             "lastActivity": self.last_activity.map(show),
             "lastActivityEvent": self.last_activity_event,

@@ -44,8 +44,6 @@ pub enum Window {
 pub struct Polls {
     /// The clock of §4.
     pub last_poll: Option<i64>,
-    /// The poll that the window counts from (the same, but for §12 "a poll from before it changes nothing").
-    counted: Option<i64>,
     sight: Option<i64>,
     shown: Option<Window>,
     pub interval_s: Option<i64>,
@@ -54,20 +52,17 @@ pub struct Polls {
 
 impl Device {
     fn window_end(&self, world: &World) -> Option<i64> {
-        let from = self.polls.counted?.max(self.polls.sight.unwrap_or(i64::MIN));
+        let from = self.polls.last_poll?.max(self.polls.sight.unwrap_or(i64::MIN));
         Some(from + world.policy.poll_window(self.polls.interval_s))
     }
 
     pub fn state_poll(&mut self, at: i64, world: &World) {
         let polls = &mut self.polls;
+        let later = polls.last_poll.is_none_or(|last| at > last);
         polls.last_poll = polls.last_poll.max(Some(at));
         // §12 Sight: "a poll from before it changes nothing in hindsight": a window that is over stays over.
         let over = matches!(polls.shown, Some(Window::Timeout | Window::Offline));
-        if over && world.last_sight.is_some_and(|sight| at < sight) {
-            return;
-        }
-        if polls.counted.is_none_or(|counted| at > counted) {
-            polls.counted = Some(at);
+        if later && !(over && world.last_sight.is_some_and(|sight| at < sight)) {
             // §12: "An event takes effect first, the lapse follows" holds for the poll window too.
             polls.shown = Some(Window::Online);
         }
@@ -160,7 +155,7 @@ impl Device {
         let mine = || self.channels.values().filter(|c| channels.contains(&c.channel));
         if mine().any(|c| c.current.is_some()) {
             "CONNECTED"
-        } else if mine().any(|c| c.recorded().is_some() || c.newest.is_some()) {
+        } else if mine().any(|c| c.recorded().is_some() || !c.remembered().is_empty()) {
             // A session is known and none is open: also where, evidence of several kinds being mixed, no end counts.
             "DISCONNECTED"
         } else {

@@ -197,6 +197,11 @@ impl Knobs {
         }
     }
 
+    /// All of it, wilder: negative policy intervals, polls from before a sight, evidence without ids.
+    pub fn exotic() -> Self {
+        Knobs { exotic: true, future: true, sight: 2, ..Self::everything() }
+    }
+
     pub fn everything() -> Self {
         Knobs {
             length: 60,

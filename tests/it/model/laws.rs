@@ -1,6 +1,7 @@
 //! The laws of SEMANTICS §10 hold in the model itself; that is how it was checked before there was a monitor.
 
 use super::generator::{Knobs, inputs, lines};
+use super::lives::{Lives, lives, settled};
 use super::*;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
@@ -129,97 +130,17 @@ fn each_change_begins_where_the_last_one_ended() {
     }
 }
 
-/// One session in a clean history: connect, and perhaps disconnect.
-#[derive(Clone, Debug)]
-struct Life {
-    disconnect: Option<(i64, Initiator)>,
-    /// The connect was lost.
-    lost: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Common {
-    Observed,
-    StartedAt,
-    Sequence,
-}
-
-fn lives() -> impl Strategy<Value = (Vec<Life>, Common, Vec<u32>, Vec<u8>)> {
-    let initiator = prop_oneof![Just(Initiator::Client), Just(Initiator::Network), Just(Initiator::Server)];
-    let life = (proptest::option::of((1i64..40, initiator)), proptest::bool::weighted(0.1))
-        .prop_map(|(disconnect, lost)| Life { disconnect, lost });
-    let common = prop_oneof![Just(Common::Observed), Just(Common::StartedAt), Just(Common::Sequence)];
-    let shuffle = proptest::collection::vec(any::<u32>(), 32);
-    let again = proptest::collection::vec(any::<u8>(), 0..4);
-    (proptest::collection::vec(life, 1..7), common, shuffle, again)
-}
-
 /// Law 3, and §3: "Duplicates, and re-ordering of connection events among themselves that carry session ids and one
 /// common kind of evidence, must end in the same facts as the clean order".
 #[test]
 fn re_ordered_connection_events_end_in_the_same_facts() {
-    run(3_000, lives(), |(lives, common, shuffle, again)| {
-        let mut events = Vec::new();
-        for (number, life) in lives.iter().enumerate() {
-            // No two at one moment: a tie is decided by the order of arrival.
-            let connected = START + number as i64 * 10 * SECOND;
-            let session = SessionRef {
-                id: Some(format!("s{number}")),
-                started_at: (common == Common::StartedAt).then_some(connected - 100 * SECOND),
-                sequence: (common == Common::Sequence).then(|| format!("{:x}", number + 8)),
-            };
-            let event = |observed_at, body| {
-                Input::Event(ModelEvent { tenant: "acme".into(), device_id: "p1".into(), observed_at, body })
-            };
-            if !life.lost {
-                let body = Body::Connected {
-                    channel: Channel::Mqtt,
-                    session: session.clone(),
-                    node_id: None,
-                    can_receive: Some(number % 3 != 0),
-                };
-                events.push(event(connected, body));
-            }
-            if let Some((after, initiator)) = life.disconnect {
-                let at = connected + after * 2 * SECOND + 1 + number as i64;
-                let body = Body::Disconnected {
-                    channel: Channel::Mqtt,
-                    session,
-                    node_id: None,
-                    initiator: Some(initiator),
-                    mqtt_reason_code: None,
-                    close_code: None,
-                };
-                events.push(event(at, body));
-            }
+    run(3_000, lives(), |Lives { clean, mixed }| {
+        let (one, two) = (Model::fold(Clock::Observed, &clean), Model::fold(Clock::Observed, &mixed));
+        let facts = |model: &Model| model.facts("acme/p1").map_or(Value::Null, settled);
+        match facts(&one) == facts(&two) {
+            true => Ok(()),
+            false => Err(format!("{}\nbut mixed\n{}\n{}", facts(&one), facts(&two), lines(&mixed))),
         }
-        let observed = |input: &Input| match input {
-            Input::Event(event) => event.observed_at,
-            _ => unreachable!(),
-        };
-        events.sort_by_key(observed);
-        let mut other: Vec<(u32, Input)> =
-            events.iter().cloned().enumerate().map(|(i, e)| (shuffle[i % shuffle.len()], e)).collect();
-        for twice in &again {
-            if let Some((_, event)) = other.get(usize::from(*twice) % other.len().max(1)).cloned() {
-                other.push((shuffle[usize::from(*twice) % shuffle.len()], event));
-            }
-        }
-        other.sort_by_key(|(place, _)| *place);
-        let other: Vec<Input> = other.into_iter().map(|(_, event)| event).collect();
-        let (clean, mixed) = (Model::fold(Clock::Observed, &events), Model::fold(Clock::Observed, &other));
-        let key = "acme/p1";
-        if clean.facets(key) != mixed.facets(key) {
-            return Err(format!(
-                "{:?}\nbut mixed\n{:?}\n{}",
-                clean.facets(key),
-                mixed.facets(key),
-                lines(&other)
-            ));
-        }
-        let none = Value::Null;
-        check_facts(key, &clean.facts(key).unwrap_or(none.clone()), &mixed.facts(key).unwrap_or(none))
-            .map_err(|e| format!("{e}\n{}", lines(&other)))
     });
 }
 

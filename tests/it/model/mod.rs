@@ -16,6 +16,7 @@ pub mod generator;
 mod input;
 mod knobs;
 mod laws;
+pub mod lives;
 mod longpoll;
 mod nodes;
 mod policy;
@@ -211,10 +212,8 @@ impl Model {
                 let (moment, which) = device.due(world)?;
                 Some((moment, 1u8, key.clone(), which))
             });
-            let Some((moment, class, name, which)) = nodes.chain(devices).min() else { return };
-            if moment > world.now {
-                return;
-            }
+            let next = nodes.chain(devices).min().filter(|(moment, ..)| *moment <= world.now);
+            let Some((moment, class, name, which)) = next else { break };
             if class == 0 {
                 self.world.nodes.time_out(&name, moment);
                 self.node_down(&name, moment, true);
@@ -224,6 +223,11 @@ impl Model {
                 self.put(outputs);
             }
         }
+        // What was deleted long enough ago is forgotten; with a device of that name, its delete counts as long as the
+        // policy says.
+        let (devices, now, retention) =
+            (&self.devices, self.world.now, self.world.policy.tombstone_retention);
+        self.tombstones.retain(|key, deleted| devices.contains_key(key) || now < *deleted + retention);
     }
 
     /// DESIGN §3.1: "A change for the whole partition goes through the devices in key order".
@@ -256,6 +260,7 @@ impl Model {
             if switched_on {
                 device.channels.values_mut().for_each(sessions::Sessions::forget_activity);
             }
+            device.settle_window(world);
             device.settle(now, world)
         });
     }
@@ -266,10 +271,7 @@ impl Model {
         // §2: "For `policy.tombstone_retention` (from the delete's observed time) nothing observed at or before the
         // delete counts".
         let retention = self.world.policy.tombstone_retention;
-        if self.tombstones.get(&key).is_some_and(|deleted| now >= deleted + retention) {
-            self.tombstones.remove(&key);
-        }
-        if self.tombstones.get(&key).is_some_and(|deleted| at <= *deleted) {
+        if self.tombstones.get(&key).is_some_and(|deleted| at <= *deleted && now < deleted + retention) {
             return;
         }
         if event.body == Body::Delete {

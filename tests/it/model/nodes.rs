@@ -69,11 +69,15 @@ impl Nodes {
         }
         if status == NodeStatus::Down {
             node.set_at = at;
-            node.state = State::Down;
+            // One of the very moment of the last sign of life does not make a time-out a said down.
+            if node.state != State::TimedOut || node.last_sign != Some(at) {
+                node.state = State::Down;
+            }
             node.said_downs.push(at);
             return NodeEffect::Down;
         }
-        // §12: "A time-out of a node is disproved only by a sign of life later than the last one before it."
+        // §12: "A time-out of a node is disproved only by a sign of life later than the last one before it": one at
+        // that time says nothing new.
         if node.state == State::TimedOut && node.last_sign.is_some_and(|last| at <= last) {
             return NodeEffect::Nothing;
         }
@@ -91,7 +95,8 @@ impl Nodes {
         node.state = State::Up;
         node.last_sign = Some(node.last_sign.map_or(at, |last| last.max(at)));
         node.heartbeat_seen |= status == NodeStatus::Heartbeat;
-        if started_at.is_some() {
+        // An up that does not say as which process it came up: that is not known, then.
+        if started_at.is_some() || status == NodeStatus::Up {
             node.started_at = started_at;
         }
         if back { NodeEffect::Back } else { NodeEffect::Nothing }
@@ -119,24 +124,15 @@ impl Nodes {
         });
     }
 
-    /// §3: "its node's last known down"; a time-out that was disproved is none.
-    pub fn last_down(&self, id: Option<&str>) -> Option<i64> {
+    /// The down that covers a session connected at that time, and whether it is a time-out. §3: "observed at or before
+    /// its node's last known down"; a time-out that was disproved is none. One that was said wins over a time-out after
+    /// it: §12, "sessions connected at or before a down that was said stay ended".
+    pub fn down_of(&self, id: Option<&str>, connected_at: i64) -> Option<(i64, bool)> {
         let node = self.nodes.get(id?)?;
-        let timed = node.time_outs.iter().filter(|t| t.standing).map(|t| t.moment);
-        node.said_downs.iter().copied().chain(timed).max()
-    }
-
-    /// Is that down, of that moment, a time-out that stands?
-    pub fn is_time_out(&self, id: &str, moment: i64) -> bool {
-        let Some(node) = self.nodes.get(id) else { return false };
-        let said = node.said_downs.contains(&moment);
-        !said && node.time_outs.iter().any(|t| t.standing && t.moment == moment)
-    }
-
-    /// §12: "sessions connected at or before a down that was said stay ended", and those "that another standing
-    /// time-out covers".
-    pub fn covers(&self, id: &str, connected_at: i64) -> bool {
-        self.last_down(Some(id)).is_some_and(|down| connected_at <= down)
+        let timed = node.time_outs.iter().filter(|t| t.standing).map(|t| t.moment).max();
+        let said = node.said_downs.iter().copied().max();
+        let covers = |down: &i64| connected_at <= *down;
+        said.filter(covers).map(|at| (at, false)).or(timed.filter(covers).map(|at| (at, true)))
     }
 
     /// §9: "a node that has not timed out likewise".

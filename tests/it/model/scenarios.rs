@@ -17,19 +17,30 @@ pub fn matches(want: &Value, have: &Value) -> bool {
     }
 }
 
-/// What only the monitor can say: the model knows neither sentences nor addresses.
-fn without_words(want: &Value) -> Value {
-    let mut want = want.clone();
-    if let Some(map) = want.as_object_mut() {
-        for key in ["cause", "nodeId", "clientAddress", "protocol", "reasonName", "message"] {
-            map.remove(key);
-        }
+/// What the model says as well: status, alarms and connection log. It knows neither sentences nor addresses nor numbers.
+/// `None`: nothing that it could be asked for.
+fn in_the_model(want: &Value) -> Option<Value> {
+    let topic = want["topic"].as_str()?;
+    if !matches!(topic, "status" | "alarms" | "connection-log") {
+        return None;
     }
-    want
+    let words =
+        ["cause", "nodeId", "clientAddress", "protocol", "reasonName", "message", "sequence", "progress"];
+    let mut map = want.as_object()?.clone();
+    map.retain(|key, _| !words.contains(&key.as_str()));
+    if let Some(retracts) = map.get_mut("retracts") {
+        *retracts = true.into();
+    }
+    Some(map.into())
 }
 
-pub fn run(path: &Path) -> Result<(), String> {
-    let text = std::fs::read_to_string(path).map_err(|e| e.to_string())?;
+/// Whether the model can tell the story: it does not check what the limits of names, texts and lines are, so that what
+/// is told of dead letters is the monitor's alone.
+fn is_told_by_the_model(text: &str) -> bool {
+    !text.contains("dead-letter")
+}
+
+fn run(text: &str) -> Result<(), String> {
     let lines: Vec<Value> = text
         .lines()
         .filter(|l| !l.trim().is_empty())
@@ -52,7 +63,7 @@ pub fn run(path: &Path) -> Result<(), String> {
     let outputs = model.outputs();
     let mut position = 0;
     for line in &lines {
-        if let Some(want) = line.get("out").map(without_words) {
+        if let Some(want) = line.get("out").and_then(in_the_model) {
             let found = outputs[position..].iter().position(|output| matches(&want, output));
             let Some(found) = found else {
                 let rest: Vec<String> = outputs[position..].iter().map(Value::to_string).collect();
@@ -60,8 +71,10 @@ pub fn run(path: &Path) -> Result<(), String> {
             };
             position += found + 1;
         }
-        if let Some(never) = line.get("never").map(without_words)
-            && let Some(output) = outputs.iter().find(|output| matches(&never, output))
+        // What must not come is asked for only if all of it can be: else it would mean more than it says.
+        if let Some(never) = line.get("never")
+            && in_the_model(never).as_ref() == Some(never)
+            && let Some(output) = outputs.iter().find(|output| matches(never, output))
         {
             return Err(format!("must not come: {never}\n  came: {output}"));
         }
@@ -76,12 +89,14 @@ fn all_scenarios_hold_in_the_model() {
         std::fs::read_dir(folder).expect("tests/scenarios").map(|e| e.expect("file").path()).collect();
     paths.retain(|path| path.extension().is_some_and(|extension| extension == "jsonl"));
     paths.sort();
-    let problems: Vec<String> = paths
+    let texts = paths.iter().map(|path| (path, std::fs::read_to_string(path).expect("a story can be read")));
+    let told: Vec<_> = texts.filter(|(_, text)| is_told_by_the_model(text)).collect();
+    let problems: Vec<String> = told
         .iter()
-        .filter_map(|path| {
-            run(path).err().map(|e| format!("{}: {e}", path.file_name().unwrap().to_string_lossy()))
+        .filter_map(|(path, text)| {
+            run(text).err().map(|e| format!("{}: {e}", path.file_name().unwrap().to_string_lossy()))
         })
         .collect();
-    assert!(paths.len() >= 30, "{} scenarios", paths.len());
+    assert!(told.len() >= 110, "{} of {} stories", told.len(), paths.len());
     assert!(problems.is_empty(), "{}", problems.join("\n"));
 }

@@ -1,14 +1,13 @@
 //! Sessions of one channel: the ordering law of SEMANTICS §3 and §12.
 //!
-//! Nothing is ever thrown away: every session that was ever named, every end and every activity stays in lists in
-//! the order of arrival, and what the channel says is looked up in them anew each time. Only "remembered" (the last
-//! 8 closed ones, §3) is a list of its own, because being forgotten is part of the law.
+//! Sessions are numbers into one list that only grows; which of them are remembered, and what the channel says, is
+//! looked up in it anew each time.
 
 use super::input::{Channel, Initiator, SessionRef};
 use super::nodes::Nodes;
 
 /// What the older-than law compares (§3).
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Evidence {
     pub sequence: Option<String>,
     pub started_at: Option<i64>,
@@ -37,38 +36,62 @@ pub fn older(a: &Evidence, b: &Evidence) -> bool {
     matches!((a.observed_at, b.observed_at), (Some(x), Some(y)) if x < y)
 }
 
-#[derive(Clone, Debug, Default)]
-pub struct Session {
-    pub id: Option<String>,
-    pub evidence: Evidence,
-    pub node: Option<String>,
-    pub can_receive: bool,
-    /// A connect of it is known (not only inferred, nor known by its disconnect).
-    pub connect_seen: bool,
-    pub inferred: bool,
-    /// When it became the current one as published: the moment of re-opening where it was re-opened.
-    pub opened_at: Option<i64>,
-    /// Where it stands in the memory of closed ones.
-    pub end: Option<i64>,
-    pub connects: Vec<i64>,
-    pub disconnects: Vec<i64>,
-    pub takeovers: Vec<i64>,
-    /// The time-out of its node that ended it.
-    pub timed_out: bool,
-    /// long_poll only.
-    pub first_poll: Option<i64>,
-    pub last_poll: Option<i64>,
-    pub lapsed: bool,
-}
-
-/// A disconnect that counts, or not, for "the recorded disconnect".
-#[derive(Clone, Debug)]
+/// A disconnect.
+#[derive(Clone, Copy, Debug)]
 pub struct End {
-    pub session: usize,
     pub at: i64,
     pub cause: Initiator,
     pub code: Option<i64>,
-    pub lapse: bool,
+}
+
+impl End {
+    fn by_network(at: i64) -> End {
+        End { at, cause: Initiator::Network, code: None }
+    }
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Session {
+    pub id: Option<String>,
+    /// `observed_at` is that of its connect, or of the activity that proves it; none if only its end is known.
+    pub evidence: Evidence,
+    pub node: Option<String>,
+    pub can_receive: bool,
+    pub inferred: bool,
+    /// Its own.
+    pub disconnects: Vec<End>,
+    /// Its node's down, and whether it is a time-out.
+    pub node_end: Option<(i64, bool)>,
+    /// §3: "a superseded one ended when the newer one connected".
+    pub superseded: Option<i64>,
+    pub takeovers: Vec<i64>,
+    /// long_poll only.
+    pub last_poll: Option<i64>,
+    pub early_polls: Vec<i64>,
+    pub sight: Option<i64>,
+    pub lapsed: Option<i64>,
+}
+
+impl Session {
+    pub fn is_known(&self) -> bool {
+        self.evidence.observed_at.is_some()
+    }
+
+    /// All its disconnects, of whatever kind; the last of equal times is its own.
+    fn ends(&self) -> Vec<End> {
+        let mut ends: Vec<End> = self.node_end.iter().map(|(at, _)| End::by_network(*at)).collect();
+        ends.extend(self.lapsed.map(End::by_network));
+        ends.extend(&self.disconnects);
+        ends
+    }
+
+    fn ended_at(&self) -> Option<i64> {
+        self.ends().iter().map(|end| end.at).max().max(self.superseded)
+    }
+
+    fn is_over(&self) -> bool {
+        self.ended_at().is_some()
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -114,17 +137,18 @@ pub struct Sessions {
     pub current: Option<usize>,
     /// §12: "The newest session known is remembered apart from the 8."
     pub newest: Option<usize>,
-    /// The remembered closed ones, in order of their end's arrival.
+    /// The 8, in the order in which they came here.
     pub closed: Vec<usize>,
-    pub ends: Vec<End>,
-    pub activity: Vec<Act>,
+    /// Of the sessions that are not remembered: the latest end that counted when it was forgotten.
+    stray: Option<(Evidence, End)>,
+    /// DESIGN §3.2: of the activity that could prove a session, the last that named none is known, and one that named
+    /// one; "of that before a late disconnect, the latest".
+    pub nameless: Option<i64>,
+    pub named: Option<Act>,
     failed: Vec<i64>,
-    pub last_connect: Option<(SessionRef, i64)>,
+    last_connect: Option<(SessionRef, i64)>,
     last_disconnect: Option<(SessionRef, i64)>,
     last_takeover: Option<(SessionRef, i64)>,
-    /// long_poll: the newest poll of the channel, and the last sight that counts for the open session.
-    pub newest_poll: Option<i64>,
-    pub sight: Option<i64>,
 }
 
 impl Sessions {
@@ -135,14 +159,13 @@ impl Sessions {
             current: None,
             newest: None,
             closed: Vec::new(),
-            ends: Vec::new(),
-            activity: Vec::new(),
+            stray: None,
+            nameless: None,
+            named: None,
             failed: Vec::new(),
             last_connect: None,
             last_disconnect: None,
             last_takeover: None,
-            newest_poll: None,
-            sight: None,
         }
     }
 
@@ -151,74 +174,88 @@ impl Sessions {
         Log { kind, channel, session: Some(session), at, flags: flags.to_vec(), duration: None, reason: None }
     }
 
-    pub fn find_closed(&self, id: Option<&str>) -> Option<usize> {
-        let id = id?;
-        self.closed.iter().copied().find(|i| self.all[*i].id.as_deref() == Some(id))
+    /// Those that are over and remembered: the 8, then the newest.
+    pub fn over(&self) -> Vec<usize> {
+        let newest = self.newest.filter(|_| self.current.is_none());
+        self.closed.iter().copied().chain(newest).collect()
     }
 
-    fn is_current(&self, id: Option<&str>) -> Option<usize> {
+    pub fn remembered(&self) -> Vec<usize> {
+        self.over().into_iter().chain(self.current).collect()
+    }
+
+    pub fn find_over(&self, id: Option<&str>) -> Option<usize> {
+        let id = id?;
+        self.over().into_iter().find(|i| self.all[*i].id.as_deref() == Some(id))
+    }
+
+    pub fn is_current(&self, id: Option<&str>) -> Option<usize> {
         self.current.filter(|i| id.is_some() && self.all[*i].id.as_deref() == id)
     }
 
-    /// §3: "The recorded disconnect (time, cause) is the latest end known on the channel …; an end does not count if,
-    /// as known now, a newer session had connected before it."
-    pub fn recorded(&self) -> Option<&End> {
-        let mut best: Option<&End> = None;
-        for end in &self.ends {
-            let ended = &self.all[end.session].evidence;
-            let outdated = self.all.iter().enumerate().any(|(i, other)| {
-                i != end.session
-                    && other.evidence.observed_at.is_some_and(|at| at < end.at)
-                    && (other.connect_seen || other.inferred)
-                    && older(ended, &other.evidence)
-            });
-            if outdated {
-                continue;
-            }
-            best = Some(match best {
-                Some(known) if known.at > end.at => known,
-                // Of equal ends: the same session's first one ("moves its end if later"), else the newer session's.
-                Some(known) if known.at == end.at && known.session == end.session => known,
-                Some(known) if known.at == end.at && older(ended, &self.all[known.session].evidence) => known,
-                _ => end,
-            });
-        }
-        best
+    /// §3: "an end does not count if, as known now, a newer session had connected before it".
+    fn counts(&self, evidence: &Evidence, end: &End) -> bool {
+        !self.remembered().into_iter().any(|i| {
+            let other = &self.all[i].evidence;
+            other.observed_at.is_some_and(|connected| connected < end.at) && older(evidence, other)
+        })
     }
 
-    /// Puts a session among the remembered closed ones: §3, "the earliest-ended is forgotten first, of equal ends the
-    /// first to arrive".
-    pub fn remember_closed(&mut self, index: usize, end: i64) {
-        self.all[index].end = Some(end);
+    /// §3: "The recorded disconnect (time, cause) is the latest end known on the channel".
+    pub fn recorded(&self) -> Option<End> {
+        let mut ends: Vec<(Evidence, End)> = self.stray.iter().cloned().collect();
+        for i in self.over() {
+            ends.extend(self.all[i].ends().into_iter().map(|end| (self.all[i].evidence.clone(), end)));
+        }
+        ends.retain(|(evidence, end)| self.counts(evidence, end));
+        let mut best: Option<(Evidence, End)> = None;
+        for (evidence, end) in ends {
+            best = match best {
+                Some(known) if known.1.at > end.at => Some(known),
+                // Of equal ends that of the newer session: so the order of arrival does not matter.
+                Some(known) if known.1.at == end.at && older(&evidence, &known.0) => Some(known),
+                _ => Some((evidence, end)),
+            };
+        }
+        best.map(|(_, end)| end)
+    }
+
+    /// Puts a session among the 8: §3, "the earliest-ended is forgotten first, of equal ends the first to arrive".
+    fn remember(&mut self, index: usize) {
         self.closed.push(index);
         if self.closed.len() > 8 {
-            let first = (0..self.closed.len()).min_by_key(|i| (self.all[self.closed[*i]].end, *i));
-            self.closed.remove(first.expect("nine of them"));
+            let first = (0..self.closed.len()).min_by_key(|i| (self.all[self.closed[*i]].ended_at(), *i));
+            let forgotten = self.closed.remove(first.expect("nine of them"));
+            let evidence = self.all[forgotten].evidence.clone();
+            for end in self.all[forgotten].ends() {
+                if self.counts(&evidence, &end) {
+                    self.keep_stray(evidence.clone(), end);
+                }
+            }
         }
     }
 
-    /// Ends the current session by a disconnect of any kind.
-    pub fn end_current(&mut self, at: i64, cause: Initiator, code: Option<i64>, lapse: bool) -> usize {
-        let index = self.current.take().expect("an open session");
-        self.ends.push(End { session: index, at, cause, code, lapse });
-        self.remember_closed(index, at);
-        index
+    fn keep_stray(&mut self, evidence: Evidence, end: End) {
+        if self.stray.as_ref().is_none_or(|(_, known)| known.at <= end.at) {
+            self.stray = Some((evidence, end));
+        }
     }
 
     /// §3: "an open predecessor is superseded (taken over), never disconnected"; it "ended when the newer one
-    /// connected".
-    pub fn supersede(&mut self, at: i64) {
-        if let Some(index) = self.current.take() {
-            self.remember_closed(index, at);
+    /// connected". A closed one that was the newest is one of the 8 from now on.
+    fn retire_newest(&mut self, at: i64) {
+        let Some(index) = self.newest.take() else { return };
+        if self.current.take().is_some() {
+            self.all[index].superseded = Some(at);
         }
+        self.remember(index);
     }
 
+    /// It is the newest now, and open.
     pub fn open(&mut self, index: usize, at: i64) {
-        self.all[index].opened_at = Some(at);
-        self.all[index].end = None;
-        self.closed.retain(|i| *i != index);
-        self.current = Some(index);
+        self.retire_newest(at);
         self.newest = Some(index);
+        self.current = Some(index);
     }
 
     pub fn duration(&self, index: usize, at: i64) -> Option<i64> {
@@ -226,21 +263,16 @@ impl Sessions {
         (at >= began).then_some(at - began)
     }
 
-    pub fn evidence(session: &SessionRef, at: i64) -> Evidence {
-        Evidence { sequence: session.sequence.clone(), started_at: session.started_at, observed_at: Some(at) }
+    pub fn evidence(session: &SessionRef, at: Option<i64>) -> Evidence {
+        Evidence { sequence: session.sequence.clone(), started_at: session.started_at, observed_at: at }
     }
 
     pub fn is_stale(&self, evidence: &Evidence) -> bool {
         self.newest.is_some_and(|n| older(evidence, &self.all[n].evidence))
     }
 
-    /// Older than some session whose connect is known or inferred, other than that one.
-    fn older_than_any_but(&self, evidence: &Evidence, but: usize) -> bool {
-        let known = |s: &Session| s.connect_seen || s.inferred;
-        self.all.iter().enumerate().any(|(i, s)| i != but && known(s) && older(evidence, &s.evidence))
-    }
-
-    /// §12 *Exact duplicate*, without an id: "as the last one of that kind on the channel".
+    /// §12 *Exact duplicate*, without an id: "as the last one of that kind on the channel; its sequence and started_at
+    /// belong to the session".
     fn repeats(last: &Option<(SessionRef, i64)>, session: &SessionRef, at: i64) -> bool {
         session.id.is_none() && last.as_ref().is_some_and(|(s, t)| s == session && *t == at)
     }
@@ -252,109 +284,100 @@ impl Sessions {
         if self.is_current(id).is_some() || Self::repeats(&self.last_connect, c.session, c.at) {
             return None;
         }
-        let known = self.find_closed(id);
+        let known = self.find_over(id);
         // §12: "A further connect with the id of a closed session whose connect is known is one, whatever its time".
-        if known.is_some_and(|i| self.all[i].connect_seen) {
+        // That of an inferred session, which took its id from its disconnect, is not known.
+        if known.is_some_and(|i| self.all[i].is_known() && !self.all[i].inferred) {
             return None;
         }
         self.last_connect = Some((c.session.clone(), c.at));
-        let log = self.take_connect(c, known, nodes);
+        let log = match known {
+            Some(index) if self.newest == Some(index) => self.take_connect_of_inferred(c, index, nodes),
+            _ => self.take_connect(c, nodes),
+        };
         Some(vec![log])
     }
 
-    /// A connect that is no duplicate, of a session that is not the current one.
-    pub fn take_connect(&mut self, c: &Connect, known: Option<usize>, nodes: &Nodes) -> Log {
-        let id = c.session.id.as_deref();
-        let mut evidence = Self::evidence(c.session, c.at);
-        if let Some(index) = known {
-            // §12: "its sequence and started_at belong to the session".
-            evidence.sequence = evidence.sequence.or(self.all[index].evidence.sequence.clone());
-            evidence.started_at = evidence.started_at.or(self.all[index].evidence.started_at);
-        }
-        let down = nodes.last_down(c.node).filter(|down| c.at <= *down);
-        let stale = match (known, self.newest) {
-            // The inferred session that took its id from its disconnect is not older than itself.
-            (Some(index), Some(newest)) if index == newest => self.older_than_any_but(&evidence, index),
-            _ => self.is_stale(&evidence),
-        };
-        if stale {
-            return self.take_stale(c, known, evidence, down.is_some());
-        }
-        let own = known.is_some();
-        let index = known.unwrap_or_else(|| self.add());
+    fn learn(&mut self, index: usize, c: &Connect) {
         let session = &mut self.all[index];
-        session.id = session.id.take().or(id.map(str::to_string));
-        session.evidence = evidence;
-        session.node = c.node.map(str::to_string).or(session.node.take());
-        session.can_receive = c.can_receive;
-        session.connect_seen = true;
-        session.connects.push(c.at);
-        session.opened_at = Some(c.at);
-        if !own && down.is_none() {
-            // §3: "Otherwise it becomes current".
-            self.supersede(c.at);
-            self.open(index, c.at);
-            return self.log("CONNECTED", c.session.id.clone(), c.at, &[]);
-        }
-        // §3: "it takes its place as a session that is over already, so it supersedes an older one and leaves the
-        // device disconnected; logged as late. Observed at or before its node's last known down: likewise".
-        self.supersede(c.at);
-        self.newest = Some(index);
-        if let (false, Some(down)) = (own, down) {
-            self.all[index].timed_out = nodes.is_time_out(c.node.expect("it is down"), down);
-            self.ends.push(End {
-                session: index,
-                at: down,
-                cause: Initiator::Network,
-                code: None,
-                lapse: false,
-            });
-            self.remember_closed(index, down);
-        }
-        self.log("CONNECTED", c.session.id.clone(), c.at, &["late"])
-    }
-
-    /// A connect that is older than the newest session known.
-    fn take_stale(
-        &mut self,
-        c: &Connect,
-        known: Option<usize>,
-        evidence: Evidence,
-        node_went_down: bool,
-    ) -> Log {
-        let newest = self.newest.expect("it is older than something");
-        // §3: "A connect that is older only than an open inferred session that has no id is the lost one: the session
-        // takes its id, evidence, node and time; logged as late"; §12: "gives can_receive_operations too; not if its id
-        // is that of a closed session, or its node went down since: then it is stale".
-        let inferred =
-            self.current == Some(newest) && self.all[newest].inferred && self.all[newest].id.is_none();
-        let lost = inferred && known.is_none() && !node_went_down && self.channel != Channel::LongPoll;
-        if lost && !self.older_than_any_but(&evidence, newest) {
-            let session = &mut self.all[newest];
-            session.id = c.session.id.clone();
-            session.evidence = evidence;
-            session.node = c.node.map(str::to_string);
-            session.can_receive = c.can_receive;
-            session.connect_seen = true;
-            session.inferred = false;
-            session.opened_at = Some(c.at);
-            session.connects.push(c.at);
-            return self.log("CONNECTED", c.session.id.clone(), c.at, &["late"]);
-        }
-        let index = known.unwrap_or_else(|| self.add());
-        let session = &mut self.all[index];
-        session.id = session.id.take().or(c.session.id.clone());
-        session.evidence = evidence;
+        session.id = c.session.id.clone().or(session.id.take());
+        // §12: "its sequence and started_at belong to the session".
+        session.evidence.sequence = c.session.sequence.clone().or(session.evidence.sequence.take());
+        session.evidence.started_at = c.session.started_at.or(session.evidence.started_at);
+        session.evidence.observed_at = Some(c.at);
         session.node = c.node.map(str::to_string);
         session.can_receive = c.can_receive;
-        session.connect_seen = true;
-        session.connects.push(c.at);
-        if known.is_none() {
+        session.inferred = false;
+        session.last_poll = Some(c.at);
+    }
+
+    /// A connect that is no duplicate, of a session that is neither the current nor the newest one.
+    pub fn take_connect(&mut self, c: &Connect, nodes: &Nodes) -> Log {
+        let id = c.session.id.as_deref();
+        let log = |sessions: &Self, flags| sessions.log("CONNECTED", c.session.id.clone(), c.at, flags);
+        let known = self.closed.iter().copied().find(|i| id.is_some() && self.all[*i].id.as_deref() == id);
+        let index = known.unwrap_or_else(|| self.add());
+        self.learn(index, c);
+        let evidence = self.all[index].evidence.clone();
+        // §3: "Observed at or before its node's last known down: likewise over already".
+        let down = nodes.down_of(c.node, c.at);
+        if self.is_stale(&evidence) {
+            let newest = self.newest.expect("it is older than something");
+            if known.is_some() {
+                return log(self, &["stale"]);
+            }
+            // §3: "A connect that is older only than an open inferred session that has no id is the lost one: the
+            // session takes its id, evidence, node and time; logged as late"; §12: "gives can_receive_operations too;
+            // not if its id is that of a closed session, or its node went down since: then it is stale".
+            let inferred =
+                self.current == Some(newest) && self.all[newest].inferred && self.all[newest].id.is_none();
+            let older_than_others = self
+                .over()
+                .into_iter()
+                .any(|i| self.all[i].is_known() && older(&evidence, &self.all[i].evidence));
+            if inferred && down.is_none() && !older_than_others {
+                self.learn(newest, c);
+                return log(self, &["late"]);
+            }
             // §12: "A stale session ended when the newest known connected".
-            let end = self.all[newest].evidence.observed_at.expect("known by its connect");
-            self.remember_closed(index, end);
+            self.all[index].superseded = self.all[newest].evidence.observed_at;
+            self.remember(index);
+            return log(self, &["stale"]);
         }
-        self.log("CONNECTED", c.session.id.clone(), c.at, &["stale"])
+        self.closed.retain(|i| *i != index);
+        self.all[index].node_end = down;
+        if !self.all[index].is_over() {
+            // §3: "Otherwise it becomes current".
+            self.open(index, c.at);
+            return log(self, &[]);
+        }
+        // §3: "it takes its place as a session that is over already, so it supersedes an older one and leaves the
+        // device disconnected; logged as late".
+        self.retire_newest(c.at);
+        self.newest = Some(index);
+        log(self, &["late"])
+    }
+
+    /// The newest session was inferred and took its id from its disconnect; here is its connect. It is not older than
+    /// itself: what counts are the others.
+    fn take_connect_of_inferred(&mut self, c: &Connect, index: usize, nodes: &Nodes) -> Log {
+        self.learn(index, c);
+        let mut newest: Option<usize> = None;
+        for i in self.closed.clone().into_iter().filter(|i| self.all[*i].is_known()) {
+            if newest.is_none_or(|n| !older(&self.all[i].evidence, &self.all[n].evidence)) {
+                newest = Some(i);
+            }
+        }
+        if let Some(newest) = newest
+            && older(&self.all[index].evidence, &self.all[newest].evidence)
+        {
+            self.closed.retain(|i| *i != newest);
+            self.newest = Some(newest);
+            self.remember(index);
+            return self.log("CONNECTED", c.session.id.clone(), c.at, &["stale"]);
+        }
+        self.all[index].node_end = nodes.down_of(c.node, c.at);
+        self.log("CONNECTED", c.session.id.clone(), c.at, &["late"])
     }
 
     pub fn add(&mut self) -> usize {
@@ -364,7 +387,7 @@ impl Sessions {
 
     pub fn taken_over(&mut self, d: &Disconnect) -> Taken {
         let id = d.session.id.as_deref();
-        let known = self.is_current(id).or(self.find_closed(id));
+        let known = self.is_current(id).or(self.find_over(id));
         if Self::repeats(&self.last_takeover, d.session, d.at) {
             return None;
         }
@@ -387,12 +410,13 @@ impl Sessions {
         if Self::repeats(&self.last_disconnect, d.session, d.at) {
             return None;
         }
-        let closed = self.find_closed(id);
-        let named = self.is_current(id).or(closed);
-        if named.is_some_and(|i| self.all[i].disconnects.contains(&d.at)) {
+        let over = self.find_over(id);
+        let named = self.is_current(id).or(over);
+        if named.is_some_and(|i| self.all[i].disconnects.iter().any(|end| end.at == d.at)) {
             return None;
         }
         self.last_disconnect = Some((d.session.clone(), d.at));
+        let end = End { at: d.at, cause: d.initiator, code: d.code };
         let kind = match d.initiator {
             Initiator::Client => "DISCONNECTED_BY_CLIENT",
             Initiator::Server => "DISCONNECTED_BY_SERVER",
@@ -400,43 +424,37 @@ impl Sessions {
             Initiator::TakenOver => unreachable!("a notice of its own"),
         };
         // §3: "A disconnect that names a remembered closed session never belongs to the current one."
-        if closed.is_none() && self.current.is_some_and(|i| Self::belongs(d, &self.all[i])) {
-            let named_by_id = id.is_some();
-            let index = self.end_current(d.at, d.initiator, d.code, false);
-            self.all[index].disconnects.push(d.at);
-            // §3: "without an id it takes that of its disconnect".
+        if over.is_none()
+            && let Some(index) = self.current.filter(|i| Self::belongs(d, &self.all[*i]))
+        {
+            self.current = None;
+            self.all[index].disconnects.push(end);
+            let mut log = self.log(kind, d.session.id.clone(), d.at, &[]);
+            // §3: "without an id it takes that of its disconnect": any session.
             if self.all[index].id.is_none() {
                 self.all[index].id = d.session.id.clone();
-            }
-            let mut log = self.log(kind, self.all[index].id.clone(), d.at, &[]);
-            if !named_by_id && log.session != Some(None) {
-                log.session = None;
             }
             log.reason = d.code;
             log.duration = self.duration(index, d.at);
             return Some(vec![log]);
         }
-        // §3: "Otherwise logged as stale, state unchanged; an id never seen before is remembered as closed".
-        let index = closed.unwrap_or_else(|| {
-            let index = self.add();
-            self.all[index].id = d.session.id.clone();
-            self.all[index].node = d.node.map(str::to_string);
-            if d.session.id.is_some() {
-                self.remember_closed(index, d.at);
-            }
-            index
-        });
-        let session = &mut self.all[index];
-        session.evidence.sequence = session.evidence.sequence.take().or(d.session.sequence.clone());
-        session.evidence.started_at = session.evidence.started_at.or(d.session.started_at);
-        session.disconnects.push(d.at);
-        // §12: "a later disconnect of a closed one moves its end if later".
-        if closed.is_some() && session.end.is_some_and(|end| d.at > end) {
-            session.end = Some(d.at);
-        }
-        self.ends.push(End { session: index, at: d.at, cause: d.initiator, code: d.code, lapse: false });
+        // §3: "Otherwise logged as stale, state unchanged": also where it is the first that is known of the channel.
         let mut log = self.log(kind, d.session.id.clone(), d.at, &["stale"]);
         log.reason = d.code;
+        match over {
+            // §12: "a later disconnect of a closed one moves its end if later".
+            Some(index) => self.all[index].disconnects.push(end),
+            // "an id never seen before is remembered as closed".
+            None if d.session.id.is_some() => {
+                let index = self.add();
+                self.all[index].id = d.session.id.clone();
+                self.all[index].node = d.node.map(str::to_string);
+                self.all[index].evidence = Self::evidence(d.session, None);
+                self.all[index].disconnects.push(end);
+                self.remember(index);
+            }
+            None => self.keep_stray(Self::evidence(d.session, None), end),
+        }
         Some(vec![log])
     }
 

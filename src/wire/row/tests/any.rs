@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 
 use super::super::{PartitionRow, PendingChange, PendingKind, PolicyRow};
-use crate::domain::channel::{Channel, Disconnect, Evidence, NamedProof, NodeEnd, Session};
+use crate::domain::channel::{Channel, NamedProof};
 use crate::domain::clocks::{Clocks, LastActivity};
 use crate::domain::device::{Dated, Device, LifecycleFact, Registration};
 use crate::domain::effect::{InputTopic, LogSession, Origin};
@@ -20,6 +20,7 @@ use crate::domain::facet::{Availability, Connection, Facets, Heartbeat, Label, O
 use crate::domain::monitoring::{Alarm, Monitoring, UNAVAILABILITY_TEXT, Verdict};
 use crate::domain::node::{Node, NodeTimeout, Nodes};
 use crate::domain::policy::{AlarmRule, IntervalRule, Policy, Severity};
+use crate::domain::session::{Disconnect, Evidence, NodeEnd, Session};
 use crate::domain::time::{Millis, Timestamp};
 
 /// Few enough usual times that equal ones meet, and the extremes.
@@ -69,12 +70,12 @@ fn session() -> impl Strategy<Value = Session> {
         option::of(text()),
     );
     let when = (time(), time(), time(), any::<bool>(), any::<bool>(), any::<bool>());
-    let ends = (option::of(disconnect()), option::of(node_end()), time(), time());
-    let seen = (vec(time(), 0..3), any::<bool>(), vec(time(), 0..3));
-    (who, when, ends, seen).prop_map(|(who, when, ends, (disconnects, is_usual_end, takeovers))| {
+    let ends = (vec(disconnect(), 0..3), option::of(node_end()), time(), time());
+    let seen = (vec(time(), 0..3), vec(time(), 0..3));
+    (who, when, ends, seen).prop_map(|(who, when, ends, (early_polls, takeovers))| {
         let (id, sequence, started_at, node_id, protocol) = who;
         let (connected_at, polled_at, seen_since, is_usual_poll, can_receive_operations, inferred) = when;
-        let (own_end, node_end, lapsed_at, superseded_at) = ends;
+        let (disconnects, node_end, lapsed_at, superseded_at) = ends;
         Session {
             id,
             sequence,
@@ -86,20 +87,19 @@ fn session() -> impl Strategy<Value = Session> {
             inferred,
             polled_at: if is_usual_poll { connected_at } else { polled_at },
             seen_since,
-            own_end,
+            early_polls,
+            disconnects,
             node_end,
             lapsed_at,
             superseded_at,
-            disconnects: if is_usual_end { own_end.iter().map(|end| end.at).collect() } else { disconnects },
             takeovers,
         }
     })
 }
 
-fn stray_end() -> impl Strategy<Value = (Evidence, Disconnect)> {
-    (option::of(sequence()), option::of(time()), time(), disconnect()).prop_map(
-        |(sequence, started_at, observed_at, end)| (Evidence { sequence, started_at, observed_at }, end),
-    )
+fn evidence() -> impl Strategy<Value = Evidence> {
+    (option::of(sequence()), option::of(time()), time())
+        .prop_map(|(sequence, started_at, observed_at)| Evidence { sequence, started_at, observed_at })
 }
 
 fn named_proof() -> impl Strategy<Value = NamedProof> {
@@ -110,11 +110,16 @@ fn named_proof() -> impl Strategy<Value = NamedProof> {
 
 fn channel() -> impl Strategy<Value = Channel> {
     let sessions = (option::of(session()), option::of(session()), vec(session(), 0..4));
-    let ends = (option::of(stray_end()), option::of(disconnect()), 0..6usize);
-    let rest = (option::of(named_proof()), [time(), time(), time()], vec(time(), 0..9));
+    let ends = (option::of((evidence(), disconnect())), option::of(disconnect()), 0..6usize);
+    let rest = (
+        option::of(named_proof()),
+        [option::of(evidence()), option::of(evidence()), option::of(evidence())],
+        vec(time(), 0..9),
+    );
     (sessions, ends, rest).prop_map(|((open, newest_over, closed), (stray_end, recorded, from), rest)| {
         let (named_proof, last_nameless, failed) = rest;
-        let own_end = closed.iter().chain(&newest_over).nth(from).and_then(|session| session.own_end);
+        let own_end =
+            closed.iter().chain(&newest_over).flat_map(|session| &session.disconnects).nth(from).copied();
         Channel {
             kind: ChannelKind::Other,
             open,
@@ -362,7 +367,11 @@ pub fn policy_row() -> impl Strategy<Value = PolicyRow> {
 pub fn partition_row() -> impl Strategy<Value = PartitionRow> {
     let node = || "[a-z0-9]{1,4}".prop_map(Box::<str>::from);
     let kind = prop_oneof![
-        (node(), time(), any::<bool>()).prop_map(|(node, at, timed_out)| PendingKind::NodeDown { node, at, timed_out }),
+        (node(), time(), any::<bool>()).prop_map(|(node, at, timed_out)| PendingKind::NodeDown {
+            node,
+            at,
+            timed_out
+        }),
         (node(), time()).prop_map(|(node, at)| PendingKind::NodeReturned { node, at }),
         Just(PendingKind::Policy),
         Just(PendingKind::Sight),
@@ -372,8 +381,14 @@ pub fn partition_row() -> impl Strategy<Value = PartitionRow> {
         (select(InputTopic::ALL), any::<(u32, u64)>())
             .prop_map(|(topic, (partition, offset))| Origin::Record { topic, partition, offset }),
     ];
-    let pending = (kind, origin, option::of(node()))
-        .prop_map(|(kind, origin, after)| PendingChange { kind, origin, after });
-    (time(), any::<u64>(), option::of(pending))
-        .prop_map(|(sight, sequence, pending)| PartitionRow { sight, sequence, pending })
+    let pending = (kind, origin, option::of(node())).prop_map(|(kind, origin, after)| PendingChange {
+        kind,
+        origin,
+        after,
+    });
+    (time(), any::<u64>(), option::of(pending)).prop_map(|(sight, sequence, pending)| PartitionRow {
+        sight,
+        sequence,
+        pending,
+    })
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::super::*;
 use super::{facts, row};
-use crate::domain::channel::{Channel, Disconnect, Evidence, NamedProof, NodeEnd, Session};
+use crate::domain::channel::{Channel, NamedProof};
 use crate::domain::device::{Dated, Device, LifecycleFact};
 use crate::domain::effect::{LogSession, Origin};
 use crate::domain::event::{
@@ -16,6 +16,7 @@ use crate::domain::facet::{Availability, Connection, Facets, Heartbeat, Label, O
 use crate::domain::monitoring::{Alarm, UNAVAILABILITY_TEXT, Verdict};
 use crate::domain::node::{Node, NodeTimeout, Nodes};
 use crate::domain::policy::{AlarmRule, IntervalRule, Policy, Severity};
+use crate::domain::session::{Disconnect, Evidence, NodeEnd, Session};
 use crate::domain::time::Millis;
 
 fn at(seconds: i64) -> Timestamp {
@@ -25,21 +26,11 @@ fn at(seconds: i64) -> Timestamp {
 fn session(id: &str, seconds: i64) -> Session {
     Session {
         id: Some(id.into()),
-        sequence: None,
-        started_at: None,
         connected_at: at(seconds),
         node_id: Some("n1".into()),
         protocol: Some("mqtt5".into()),
-        can_receive_operations: true,
-        inferred: false,
         polled_at: at(seconds),
-        seen_since: Timestamp::NEVER,
-        own_end: None,
-        node_end: None,
-        lapsed_at: Timestamp::NEVER,
-        superseded_at: Timestamp::NEVER,
-        disconnects: Vec::new(),
-        takeovers: Vec::new(),
+        ..Session::UNKNOWN
     }
 }
 
@@ -136,20 +127,21 @@ fn full() -> Device {
     newest.takeovers = vec![at(350), at(351)];
     mqtt.newest_over = Some(newest);
     let mut old = session("old", 100);
-    old.own_end = Some(end(200));
-    old.disconnects = vec![at(200)];
+    old.disconnects = vec![end(200)];
     old.superseded_at = at(300);
     let mut twice = session("twice", 50);
-    twice.own_end = Some(end(80));
-    twice.disconnects = vec![at(80), at(70)];
+    twice.disconnects = vec![end(80), end(70)];
     twice.can_receive_operations = false;
     mqtt.closed = vec![old, twice];
     mqtt.recorded = Some(end(80));
     mqtt.failed = vec![at(5), at(6)];
-    mqtt.last_nameless = [at(1), at(2), at(3)];
+    let nameless = |seconds| Evidence { sequence: None, started_at: None, observed_at: at(seconds) };
+    let numbered = Evidence { sequence: Some([8; 32]), started_at: Some(at(0)), ..nameless(3) };
+    mqtt.last_nameless = [Some(nameless(1)), Some(nameless(2)), Some(numbered)];
     let mut long_poll = Channel::new(ChannelKind::LongPoll);
     let mut polling = session("poll", 500);
     polling.polled_at = at(620);
+    polling.early_polls = vec![at(490), at(495)];
     polling.seen_since = at(610);
     polling.lapsed_at = at(740);
     long_poll.newest_over = Some(polling);
