@@ -8,7 +8,9 @@ use std::hint::black_box;
 use divan::Bencher;
 use divan::counter::ItemsCount;
 use lastseen::domain::effect::Origin;
-use lastseen::domain::event::{Activity, ActivityKind, Body, ChannelKind, Connected, Event, SessionRef, Subject};
+use lastseen::domain::event::{
+    Activity, ActivityKind, Body, ChannelKind, Connected, Event, SessionRef, Subject,
+};
 use lastseen::domain::policy::{IntervalRule, Policy};
 use lastseen::domain::time::{Millis, Timestamp};
 use lastseen::engine::core::{Core, Progress};
@@ -23,9 +25,15 @@ const START: Timestamp = Timestamp::from_millis(1_767_225_600_000);
 const EVENTS: usize = 1_000_000;
 
 fn main() {
-    println!("hash of the state after {EVENTS} events of 100,000 devices: {:016x}", hash_of(&folded(100_000)));
+    println!(
+        "hash of the state after {EVENTS} events of 100,000 devices: {:016x}",
+        hash_of(&folded(100_000))
+    );
     for closed in [0, 8] {
-        println!("memory per device beyond its id, one open session, {closed} closed: {:.0} bytes", memory(closed));
+        println!(
+            "memory per device beyond its id, one open session, {closed} closed: {:.0} bytes",
+            memory(closed)
+        );
     }
     divan::main();
 }
@@ -69,7 +77,8 @@ fn heartbeat(key: &str, at: Timestamp) -> Event<'_> {
 
 /// A core with devices that are connected and were heard from.
 fn fleet(keys: &[String], closed: usize) -> Core {
-    let mut core = Core { policy: std::sync::Arc::new(policy()), ..Core::default() };
+    let mut core = Core::default();
+    core.policy = std::sync::Arc::new(policy());
     for session in 0..=closed {
         let at = START + Millis::from_seconds(session as i64);
         assert!(core.advance(at, usize::MAX) == Progress::Done);
@@ -180,7 +189,8 @@ fn decode_and_fold_protobuf(bencher: Bencher, devices: usize) {
         for (index, (device, from, to)) in records.iter().enumerate() {
             let key = keys[*device as usize].as_bytes();
             let value = &arena[*from..*to];
-            let record = RawRecord { key: Some(key), value: Some(value), partitions: 1, ..RawRecord::default() };
+            let record =
+                RawRecord { key: Some(key), value: Some(value), partitions: 1, ..RawRecord::default() };
             scratch.clear();
             let event = decode(&record, &scratch, &limits).expect("a good record");
             let at = at(index);

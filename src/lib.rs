@@ -1,4 +1,4 @@
-//! Lastseen: which of my devices are connected, since when, why not, and can I trust the answer?
+#![doc = include_str!("../ARCHITECTURE.md")]
 
 pub mod clock;
 pub mod config;

@@ -11,17 +11,19 @@ use lastseen::clock::Clock;
 use lastseen::config::{Config, LogKind, StartAt};
 use lastseen::domain::effect::InputTopic;
 use lastseen::engine::step::Settings;
+use lastseen::log::dry_run::DryRun;
 use lastseen::log::embedded::{EmbeddedConfig, EmbeddedLog};
-use lastseen::log::{Log, Topic};
+use lastseen::log::{Log, OutRecord, Topic, Transaction};
 use lastseen::stats::Stats;
 use lastseen::wire::dead_letter::HEADROOM_BYTES;
+use lastseen::wire::output::Format;
 use lastseen::worker::{self, Worker, WorkerConfig};
 use tracing::info;
 
 /// Runs the processor until `stop`.
 pub fn run(config: &Config, stop: &AtomicBool) -> anyhow::Result<()> {
     if config.dry_run {
-        bail!("run --dry-run is not built in yet; `lastseen fold` folds files without publishing anything");
+        return dry_run(config, stop);
     }
     let dir = &config.data_dir;
     std::fs::create_dir_all(dir)
@@ -31,10 +33,75 @@ pub fn run(config: &Config, stop: &AtomicBool) -> anyhow::Result<()> {
         LogKind::Embedded => {
             let log = EmbeddedLog::open(dir.join("log"), embedded(config), clock())?;
             info!(log = "embedded", data_dir = %dir.display(), partitions = log.partitions(), "running");
-            work(config, vec![log.member()?], "embedded".to_owned(), stop)
+            work(config, dir, vec![log.member()?], "embedded".to_owned(), stop)
         }
         LogKind::Kafka => kafka(config, &instance, stop),
     }
+}
+
+/// Consumes and folds, publishes nothing, prints what it would publish. State is scratch, and the group is nobody's: no
+/// offset is ever committed with it.
+fn dry_run(config: &Config, stop: &AtomicBool) -> anyhow::Result<()> {
+    let scratch = tempfile::tempdir().context("cannot make a directory for scratch state")?;
+    let tell = |transaction: &Transaction| {
+        let mut out = std::io::stdout().lock();
+        for record in &transaction.records {
+            // Whoever reads it may have had enough.
+            if let Some(line) = would_publish(config, record)
+                && writeln!(out, "{line}").is_err()
+            {
+                stop.store(true, Ordering::SeqCst);
+                return;
+            }
+        }
+    };
+    match config.log {
+        LogKind::Embedded => {
+            let log = EmbeddedLog::open(config.data_dir.join("log"), embedded(config), clock())?;
+            let member = DryRun::new(log.member()?, tell);
+            work(config, scratch.path(), vec![member], "dry run".to_owned(), stop)
+        }
+        LogKind::Kafka => dry_run_on_kafka(config, scratch.path(), tell, stop),
+    }
+}
+
+#[cfg(not(feature = "kafka"))]
+fn dry_run_on_kafka(_: &Config, _: &Path, _: impl FnMut(&Transaction), _: &AtomicBool) -> anyhow::Result<()> {
+    bail!("this lastseen was built without Kafka (cargo build --features kafka); --log embedded needs none")
+}
+
+#[cfg(feature = "kafka")]
+fn dry_run_on_kafka(
+    config: &Config,
+    scratch: &Path,
+    tell: impl FnMut(&Transaction) + Send,
+    stop: &AtomicBool,
+) -> anyhow::Result<()> {
+    let nobody = format!("dry-run-{:016x}", rand::random::<u64>());
+    let mut client = super::kafka::client(config, &nobody, 0);
+    client.group = format!("{}-{nobody}", client.group);
+    let log = lastseen::log::kafka::KafkaLog::open(client)?;
+    work(config, scratch, vec![DryRun::new(log, tell)], "dry run".to_owned(), stop)
+}
+
+/// A record as a line of JSON; rows of state and the journal are nothing for people.
+fn would_publish(config: &Config, record: &OutRecord) -> Option<String> {
+    if matches!(record.topic, Topic::State | Topic::Journal | Topic::Input(_)) {
+        return None;
+    }
+    let text =
+        |bytes: &Option<Vec<u8>>| bytes.as_deref().map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+    let value =
+        record.value.as_deref().and_then(|value| serde_json::from_slice::<serde_json::Value>(value).ok());
+    let reason = record.headers.iter().find(|(name, _)| name == "reason");
+    let line = serde_json::json!({
+        "topic": config.topic(record.topic),
+        "partition": record.partition,
+        "key": text(&record.key),
+        "value": value.unwrap_or_else(|| text(&record.value).into()),
+        "reason": reason.map(|(_, reason)| String::from_utf8_lossy(reason)),
+    });
+    Some(line.to_string())
 }
 
 fn clock() -> lastseen::log::embedded::Clock {
@@ -89,12 +156,13 @@ fn kafka(config: &Config, instance: &Instance, stop: &AtomicBool) -> anyhow::Res
     info!(log = "kafka", brokers = first.brokers, group = first.group, instance = first.instance, "running");
     // Another group, or other topics, are another history: no checkpoint of theirs is ours.
     let name = format!("kafka {} {}", config.kafka.group, config.topic(Topic::Journal));
-    work(config, logs, name, stop)
+    work(config, &config.data_dir, logs, name, stop)
 }
 
 /// A thread for each log; the first that fails stops the others.
 fn work<L: Log + Send>(
     config: &Config,
+    data_dir: &Path,
     logs: Vec<L>,
     log_name: String,
     stop: &AtomicBool,
@@ -105,14 +173,15 @@ fn work<L: Log + Send>(
         record_bytes_max: config.record_bytes,
         dead_letter_bytes_max: config.record_bytes + HEADROOM_BYTES,
         refresh: lastseen::domain::time::Millis(config.state_refresh.as_millis() as i64),
-        format: config.output_format,
+        // A dry run is for people to read.
+        format: if config.dry_run { Format::Json } else { config.output_format },
         input_names: std::array::from_fn(|index| {
             config.topic(Topic::Input(InputTopic::ALL[index])).to_owned()
         }),
         ..Settings::default()
     };
     let worker_config = WorkerConfig {
-        data_dir: config.data_dir.clone(),
+        data_dir: data_dir.to_path_buf(),
         log_name,
         settings: Arc::new(settings),
         commit_interval: config.commit_interval,

@@ -79,8 +79,8 @@ impl Facets {
     /// overall status.
     pub fn changes(before: &Facets, after: &Facets) -> Vec<FacetChange> {
         let mut changes = Vec::new();
-        let mut push = |facet, from: &'static str, to: &'static str, label| {
-            if from != to || label != None && before.label != after.label {
+        let mut push = |facet, from: &'static str, to: &'static str, label: Option<Label>| {
+            if from != to || label.is_some() && before.label != after.label {
                 changes.push(FacetChange { facet, from, to, label });
             }
         };

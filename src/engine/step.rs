@@ -308,13 +308,11 @@ impl Partition {
         let clock = self.core.clock;
         let seq = self.head.seq + 1;
         let mut lateness = Vec::new();
-        let mut index = 0;
-        for told in &self.core.outputs {
+        for (index, told) in self.core.outputs.iter().enumerate() {
             if let Some(deadline) = &told.effect.cause.deadline {
                 lateness.push(clock - deadline.at);
             }
             let name = format!("{}/{}/{}", self.number, seq, index);
-            index += 1;
             let (tenant, device_id) = split_key(&told.key);
             let identity = Identity { tenant, device_id, birth: told.birth };
             let mut value = Vec::new();

@@ -10,6 +10,7 @@ use std::time::Duration;
 use crate::domain::effect::InputTopic;
 use crate::domain::time::Timestamp;
 
+pub mod dry_run;
 #[cfg(feature = "rocksdb")]
 pub mod embedded;
 #[cfg(feature = "kafka")]

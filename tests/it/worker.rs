@@ -338,7 +338,8 @@ fn bad_records_become_dead_letters_byte_for_byte_and_harm_nobody() {
         headers: Vec::new(),
     };
     let good = br#"{"tenant":"acme","deviceId":"p1","observedAt":"2026-01-01T00:00:01Z","activity":{"kind":"heartbeat"}}"#;
-    let bad: [(Option<Vec<u8>>, Option<&[u8]>, u32, &str); 6] = [
+    type Bad<'a> = (Option<Vec<u8>>, Option<&'a [u8]>, u32, &'a str);
+    let bad: [Bad<'_>; 6] = [
         (Some(key.clone()), Some(b"\xa7\x01\x00"), partition, "not_protobuf"),
         (Some(key.clone()), None, partition, "empty"),
         (Some(b"acme/p2".to_vec()), Some(good), partition, "wrong_key"),

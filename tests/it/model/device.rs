@@ -246,7 +246,6 @@ impl Device {
     }
 
     /// §5.6: "heard from: any connect"; an inferred session had one.
-
     fn inferred(&mut self, logs: Vec<Log>) {
         if let Some(log) = logs.first() {
             self.heard(log.at);
