@@ -24,7 +24,7 @@ test:
 # The profile of the tests, so that RocksDB and librdkafka are not compiled a second time (Cargo.toml).
 bench:
 	@deploy/setup.sh
-	cargo bench --locked --profile dev --bench '*' $(if $(ARGS),-- $(ARGS))
+	cargo bench --locked --profile dev --config profile.dev.package.lastseen.opt-level=3 --bench '*' $(if $(ARGS),-- $(ARGS))
 
 fmt:
 	cargo fmt

@@ -29,7 +29,7 @@ impl Job {
         let prefix = format!("{name}-{}", std::process::id());
         let brokers = broker::brokers();
         let mut config = format!(
-            "data_dir = \"state\"\n[kafka]\nbrokers = \"{brokers}\"\ngroup = \"{prefix}\"\n[topics]\npartitions = {PARTITIONS}\n"
+            "data_dir = \"state\"\n[output]\nformat = \"json\"\n[kafka]\nbrokers = \"{brokers}\"\ngroup = \"{prefix}\"\n[topics]\npartitions = {PARTITIONS}\n"
         );
         for topic in ["connections", "activity", "control", "status", "alarms", "audit", "state", "journal"] {
             config.push_str(&format!("{topic} = \"{prefix}.{topic}\"\n"));
