@@ -10,5 +10,6 @@ mod laws;
 mod log;
 mod model;
 mod scenarios;
+mod tidy;
 #[cfg(feature = "rocksdb")]
 mod worker;
