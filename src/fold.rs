@@ -10,10 +10,10 @@ use crate::domain::policy::Policy;
 use crate::domain::time::Timestamp;
 use crate::engine::core::{Core, Progress};
 use crate::engine::table::Kind;
-use crate::wire::decode::{self, Line, Limits, Scratch};
-use crate::wire::reject::{Reason, Reject};
 use crate::wire::dead_letter;
+use crate::wire::decode::{self, Limits, Line, Scratch};
 use crate::wire::output::{self, Identity};
+use crate::wire::reject::{Reason, Reject};
 
 /// What moves the clock.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -179,7 +179,11 @@ impl<'a, W: Write> Folder<'a, W> {
     fn write(&mut self) -> io::Result<()> {
         for told in &self.core.outputs {
             let (tenant, device_id) = split_key(&told.key);
-            output::encode_line(&Identity { tenant, device_id, birth: told.birth }, &told.effect, &mut self.buffer);
+            output::encode_line(
+                &Identity { tenant, device_id, birth: told.birth },
+                &told.effect,
+                &mut self.buffer,
+            );
             self.buffer.push(b'\n');
             self.summary.outputs += 1;
         }

@@ -1,1 +1,7 @@
-fn main(){}
+//! The command line of Lastseen. Everything it does is in the library; here are words, flags and exit codes.
+
+mod cli;
+
+fn main() -> std::process::ExitCode {
+    cli::main()
+}

@@ -143,15 +143,22 @@ impl Store {
     }
 
     fn anew(path: &Path, why: String) -> Result<(Store, Option<String>), StoreError> {
-        std::fs::remove_dir_all(path)
-            .map_err(|source| StoreError::Files { action: "cannot remove", path: path.into(), source })?;
-        let why = format!("the checkpoint in {} was unusable and is made anew from the log: {why}", path.display());
+        std::fs::remove_dir_all(path).map_err(|source| StoreError::Files {
+            action: "cannot remove",
+            path: path.into(),
+            source,
+        })?;
+        let why =
+            format!("the checkpoint in {} was unusable and is made anew from the log: {why}", path.display());
         Ok((Self::open_at(path)?, Some(why)))
     }
 
     fn open_at(path: &Path) -> Result<Store, StoreError> {
-        std::fs::create_dir_all(path)
-            .map_err(|source| StoreError::Files { action: "cannot create", path: path.into(), source })?;
+        std::fs::create_dir_all(path).map_err(|source| StoreError::Files {
+            action: "cannot create",
+            path: path.into(),
+            source,
+        })?;
         let mut options = Options::default();
         options.create_if_missing(true);
         options.set_write_buffer_size(16 << 20);
@@ -159,8 +166,11 @@ impl Store {
         options.set_compression_type(rocksdb::DBCompressionType::Lz4);
         options.set_keep_log_file_num(2);
         options.set_bytes_per_sync(1 << 20);
-        let db = DB::open(&options, path)
-            .map_err(|source| StoreError::Database { action: "cannot open", path: path.into(), source })?;
+        let db = DB::open(&options, path).map_err(|source| StoreError::Database {
+            action: "cannot open",
+            path: path.into(),
+            source,
+        })?;
         Ok(Store { db, path: path.into() })
     }
 
@@ -182,7 +192,10 @@ impl Store {
     }
 
     /// Gives every row: key and value as on `devices.state`. The first error of `each` ends it.
-    pub fn rows<E>(&self, mut each: impl FnMut(&str, &[u8]) -> Result<(), E>) -> Result<Result<(), E>, StoreError> {
+    pub fn rows<E>(
+        &self,
+        mut each: impl FnMut(&str, &[u8]) -> Result<(), E>,
+    ) -> Result<Result<(), E>, StoreError> {
         for item in self.db.iterator(IteratorMode::From(&[ROW], rocksdb::Direction::Forward)) {
             let (key, value) = item.map_err(self.failed("cannot read"))?;
             let Some((&ROW, key)) = key.split_first() else { break };
@@ -224,7 +237,11 @@ impl Store {
     pub fn destroy(self) -> Result<(), StoreError> {
         let path = self.path.clone();
         drop(self);
-        std::fs::remove_dir_all(&path).map_err(|source| StoreError::Files { action: "cannot remove", path, source })
+        std::fs::remove_dir_all(&path).map_err(|source| StoreError::Files {
+            action: "cannot remove",
+            path,
+            source,
+        })
     }
 }
 

@@ -150,7 +150,16 @@ impl<L: Log> Worker<L> {
     /// A worker over `log`. `nonce` names it as a writer of journal entries and is drawn at random.
     pub fn new(log: L, clock: Clock, config: WorkerConfig, stats: Arc<Stats>, nonce: u64) -> Worker<L> {
         let inbox = Inbox::default();
-        Worker { log, clock, config, stats, owned: BTreeMap::new(), inbox, nonce, host: HostWatch { last: None } }
+        Worker {
+            log,
+            clock,
+            config,
+            stats,
+            owned: BTreeMap::new(),
+            inbox,
+            nonce,
+            host: HostWatch { last: None },
+        }
     }
 
     /// Works until `stop`; then commits, checkpoints and leaves.
@@ -273,7 +282,8 @@ impl<L: Log> Worker<L> {
             let (clock, blind) = read_clock(owned, host, jumped, read_to, ends.get(number), &self.config);
             owned.note_blindness(*number, blind, clock, host, &self.stats);
             let counts = eligible(&owned.queues, clock, host);
-            let queues: [&[Slot]; INPUTS] = std::array::from_fn(|index| &owned.queues[index][..counts[index]]);
+            let queues: [&[Slot]; INPUTS] =
+                std::array::from_fn(|index| &owned.queues[index][..counts[index]]);
             let all = (0..INPUTS).all(|index| counts[index] == owned.queues[index].len());
             let positions = if all { read_to } else { owned.partition.positions };
             let input = Input { queues, arena: &self.inbox.arena, positions, clock };
@@ -324,7 +334,12 @@ impl<L: Log> Worker<L> {
         let mut mine = Vec::new();
         for (number, says) in told {
             let head = committed.iter().find(|known| known.partition == number).and_then(|known| {
-                known.offsets.iter().flatten().filter_map(|(_, metadata)| Head::from_metadata(metadata)).max_by_key(|h| h.seq)
+                known
+                    .offsets
+                    .iter()
+                    .flatten()
+                    .filter_map(|(_, metadata)| Head::from_metadata(metadata))
+                    .max_by_key(|h| h.seq)
             });
             match head {
                 Some(head) if head == says.head => mine.push((number, says)),
@@ -413,7 +428,8 @@ impl<L: Log> Worker<L> {
             state,
             journal,
         );
-        let mut rows: Vec<(Box<str>, Option<Vec<u8>>)> = Vec::with_capacity(owned.dirty.len() + owned.gone.len() + 3);
+        let mut rows: Vec<(Box<str>, Option<Vec<u8>>)> =
+            Vec::with_capacity(owned.dirty.len() + owned.gone.len() + 3);
         for key in &owned.gone {
             if partition.core.table.find(key).is_none() {
                 rows.push((key.clone(), None));
@@ -446,12 +462,16 @@ impl<L: Log> Worker<L> {
             warn!(partition = number, "{note}");
         }
         let meta = store.meta().ok().flatten().filter(|meta| {
-            let is_ours = meta.owner == self.config.log_name && target.is_none_or(|(head, _)| meta.seq <= head.seq);
+            let is_ours =
+                meta.owner == self.config.log_name && target.is_none_or(|(head, _)| meta.seq <= head.seq);
             let is_there = meta.journal_offset >= journal.low && meta.journal_offset <= journal.high;
             is_ours && is_there
         });
         if meta.is_none() && store.meta().ok().flatten().is_some() {
-            warn!(partition = number, "the checkpoint is of another log, or older than the journal; it is made anew");
+            warn!(
+                partition = number,
+                "the checkpoint is of another log, or older than the journal; it is made anew"
+            );
             store.destroy()?;
             store = Store::open(&self.config.data_dir, number)?.0;
         }
@@ -599,7 +619,10 @@ fn committed_head(
 /// host's now is taken at once: its leader's clock is ahead.
 fn eligible(queues: &[Vec<Slot>; INPUTS], clock: Timestamp, host: Timestamp) -> [usize; INPUTS] {
     queues.each_ref().map(|queue| {
-        queue.iter().position(|slot| slot.append_time > clock && slot.append_time <= host).unwrap_or(queue.len())
+        queue
+            .iter()
+            .position(|slot| slot.append_time > clock && slot.append_time <= host)
+            .unwrap_or(queue.len())
     })
 }
 
@@ -626,7 +649,14 @@ fn read_clock(
 const BLIND_LAG: Millis = Millis::from_seconds(5);
 
 impl Owned {
-    fn note_blindness(&mut self, number: u32, blind: Option<Blind>, clock: Timestamp, host: Timestamp, stats: &Stats) {
+    fn note_blindness(
+        &mut self,
+        number: u32,
+        blind: Option<Blind>,
+        clock: Timestamp,
+        host: Timestamp,
+        stats: &Stats,
+    ) {
         let lags = clock.happened() && host - clock > BLIND_LAG;
         let blind = blind.filter(|_| lags);
         if blind != self.blind {

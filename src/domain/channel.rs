@@ -100,7 +100,10 @@ impl Channel {
 
     /// Whether any session or end is known: failed connects alone do not make a channel.
     pub fn is_known(&self) -> bool {
-        self.open.is_some() || self.newest_over.is_some() || self.recorded.is_some() || !self.closed.is_empty()
+        self.open.is_some()
+            || self.newest_over.is_some()
+            || self.recorded.is_some()
+            || !self.closed.is_empty()
     }
 
     /// The newest session known, open or over.
@@ -168,7 +171,8 @@ impl Channel {
     fn remember(&mut self, session: Session) {
         self.closed.push(session);
         if self.closed.len() > CLOSED_MAX {
-            let earliest = (0..self.closed.len()).min_by_key(|index| (self.closed[*index].ended_at(), *index));
+            let earliest =
+                (0..self.closed.len()).min_by_key(|index| (self.closed[*index].ended_at(), *index));
             let forgotten = self.closed.remove(earliest.unwrap_or(0));
             for end in forgotten.ends() {
                 if self.counts(&forgotten.evidence(), &end) {
@@ -209,7 +213,12 @@ impl Channel {
     }
 
     /// A session began; on long_poll every poll says so.
-    pub fn connect(&mut self, connected: &Connected<'_>, at: Timestamp, context: &Context<'_>) -> ConnectOutcome {
+    pub fn connect(
+        &mut self,
+        connected: &Connected<'_>,
+        at: Timestamp,
+        context: &Context<'_>,
+    ) -> ConnectOutcome {
         let outcome = if self.kind == ChannelKind::LongPoll {
             self.poll(connected, at, context)
         } else {
@@ -239,7 +248,12 @@ impl Channel {
     }
 
     /// Places a connect that is no duplicate in the order.
-    pub(super) fn place(&mut self, connected: &Connected<'_>, at: Timestamp, nodes: &Nodes) -> ConnectOutcome {
+    pub(super) fn place(
+        &mut self,
+        connected: &Connected<'_>,
+        at: Timestamp,
+        nodes: &Nodes,
+    ) -> ConnectOutcome {
         let overtaken = self.closed.iter().position(|session| session.has_id(connected.session.id));
         let mut session = match overtaken {
             Some(index) => self.closed[index].clone(),
@@ -279,7 +293,10 @@ impl Channel {
         let Some(mut session) = self.newest_over.take() else { return ConnectOutcome::Duplicate };
         session.learn(connected, at);
         let known = self.closed.iter().enumerate().filter(|(_, other)| other.is_known());
-        let newest = known.reduce(|best, other| if other.1.evidence().older_than(&best.1.evidence()) { best } else { other });
+        let newest =
+            known.reduce(
+                |best, other| if other.1.evidence().older_than(&best.1.evidence()) { best } else { other },
+            );
         if let Some((index, newest)) = newest
             && session.evidence().older_than(&newest.evidence())
         {

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use super::device::{Dated, Device, LifecycleFact};
 use super::effect::{AlarmEventAction, AuditEntry, ClearReason, Effect, Ignored, Outcome, Rule};
 use super::event::{
-    AlarmAction, AlarmCommand, AlarmTarget, Body, Delete, IntervalSource, Maintenance, Register, RequiredInterval,
+    AlarmAction, AlarmCommand, AlarmTarget, Body, Delete, IntervalSource, Maintenance, Register,
+    RequiredInterval,
 };
 use super::facet::Facets;
 use super::monitoring::{Monitoring, UNAVAILABILITY};
@@ -92,9 +93,11 @@ impl Device {
                 Ok(())
             }
             Body::AlarmCommand(body) => self.alarm_command(body, at, step),
-            Body::Delete(_) | Body::Connected(_) | Body::Disconnected(_) | Body::ConnectFailed(_) | Body::Activity(_) => {
-                Err(Ignored::Unchanged)
-            }
+            Body::Delete(_)
+            | Body::Connected(_)
+            | Body::Disconnected(_)
+            | Body::ConnectFailed(_)
+            | Body::Activity(_) => Err(Ignored::Unchanged),
         }
     }
 
@@ -146,14 +149,20 @@ impl Device {
         let time = at.time_of_day();
         match (body.source, body.minutes) {
             (IntervalSource::Policy, _) => {
-                step.because(Rule::IntervalSet, format!("The policy sets the required interval since {time}."));
+                step.because(
+                    Rule::IntervalSet,
+                    format!("The policy sets the required interval since {time}."),
+                );
             }
             (source, Some(minutes)) => step.because(
                 Rule::IntervalSet,
                 format!("Required interval set to {minutes} min by the {source} at {time}."),
             ),
             (source, None) => {
-                step.because(Rule::MonitoringStopped, format!("Monitoring stopped by the {source} at {time}."));
+                step.because(
+                    Rule::MonitoringStopped,
+                    format!("Monitoring stopped by the {source} at {time}."),
+                );
             }
         }
         if at < self.monitoring.set_at {
@@ -213,7 +222,12 @@ impl Device {
         Ok(())
     }
 
-    fn alarm_command(&mut self, body: &AlarmCommand<'_>, at: Timestamp, step: &mut Step) -> Result<(), Ignored> {
+    fn alarm_command(
+        &mut self,
+        body: &AlarmCommand<'_>,
+        at: Timestamp,
+        step: &mut Step,
+    ) -> Result<(), Ignored> {
         let by = body.actor.map(|actor| format!(" by {actor}")).unwrap_or_default();
         let verb = match body.action {
             AlarmAction::Acknowledge => "acknowledged",
@@ -248,7 +262,13 @@ impl Device {
 
     /// Ends the device: its alarm is cleared, its facets go back to the start. What remains is a tombstone, which is
     /// the engine's. Ignored where it was observed before the device's earliest event.
-    pub fn delete(&mut self, body: &Delete<'_>, at: Timestamp, context: &Context<'_>, out: &mut Vec<Effect>) -> Outcome {
+    pub fn delete(
+        &mut self,
+        body: &Delete<'_>,
+        at: Timestamp,
+        context: &Context<'_>,
+        out: &mut Vec<Effect>,
+    ) -> Outcome {
         let time = at.time_of_day();
         let by = body.actor.map(|actor| format!(" by {actor}")).unwrap_or_default();
         let mut step = Step::new(at, Rule::Deleted, format!("Deleted{by} at {time}."));
@@ -292,7 +312,10 @@ impl Device {
             Body::Update(_) => or_none(&self.update, |u| format!("{}{}", u.phase, percent(u.progress))),
             Body::PollSettings(_) => or_none(&self.poll_settings, |settings| {
                 let interval = settings.poll_interval_seconds.map_or("default".into(), |s| format!("{s} s"));
-                format!("interval {interval}, vpn {}expected", if settings.vpn_expected { "" } else { "not " })
+                format!(
+                    "interval {interval}, vpn {}expected",
+                    if settings.vpn_expected { "" } else { "not " }
+                )
             }),
             Body::AlarmCommand(_) => match self.verdict.as_ref().and_then(|verdict| verdict.alarm.as_ref()) {
                 Some(alarm) => format!("{} {}", alarm.id, alarm.state()),
@@ -314,7 +337,8 @@ impl Device {
                     words.push(format!("parent {}", fact.value));
                 }
                 if let Some(fact) = &known.labels {
-                    let labels: Vec<String> = fact.value.iter().map(|(key, value)| format!("{key}={value}")).collect();
+                    let labels: Vec<String> =
+                        fact.value.iter().map(|(key, value)| format!("{key}={value}")).collect();
                     words.push(format!("labels {}", labels.join(" ")));
                 }
                 words.join(", ")

@@ -125,7 +125,13 @@ impl Device {
     }
 
     /// Folds one event, observed at `at` (clamped if it had to be).
-    pub fn apply(&mut self, body: &Body<'_>, at: Timestamp, context: &Context<'_>, out: &mut Vec<Effect>) -> Outcome {
+    pub fn apply(
+        &mut self,
+        body: &Body<'_>,
+        at: Timestamp,
+        context: &Context<'_>,
+        out: &mut Vec<Effect>,
+    ) -> Outcome {
         if self.is_before_delete(at, context) {
             return Outcome::Ignored(Ignored::Deleted);
         }
@@ -254,7 +260,13 @@ impl Device {
         self.last_connect = self.last_connect.max(at);
     }
 
-    fn activity(&mut self, event: &Activity<'_>, at: Timestamp, context: &Context<'_>, out: &mut Vec<Effect>) {
+    fn activity(
+        &mut self,
+        event: &Activity<'_>,
+        at: Timestamp,
+        context: &Context<'_>,
+        out: &mut Vec<Effect>,
+    ) {
         let moves = moves(event, context.policy);
         let what = event.kind;
         let mut step = Step::new(at, Rule::Activity, format!("Seen at {} ({what}).", at.time_of_day()));

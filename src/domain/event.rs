@@ -352,7 +352,10 @@ impl Body<'_> {
 
     /// Whether it is a command, whose outcome is audited.
     pub fn is_command(&self) -> bool {
-        !matches!(self, Body::Connected(_) | Body::Disconnected(_) | Body::ConnectFailed(_) | Body::Activity(_))
+        !matches!(
+            self,
+            Body::Connected(_) | Body::Disconnected(_) | Body::ConnectFailed(_) | Body::Activity(_)
+        )
     }
 }
 

@@ -69,7 +69,8 @@ impl Device {
             Some(_) => Availability::Unknown,
         };
         let can_push = self.channels.iter().any(|channel| {
-            PUSH.contains(&channel.kind) && channel.open.as_ref().is_some_and(|open| open.can_receive_operations)
+            PUSH.contains(&channel.kind)
+                && channel.open.as_ref().is_some_and(|open| open.can_receive_operations)
         });
         let push = match monitoring.minutes {
             _ if availability == Availability::Maintenance => Push::Maintenance,
@@ -122,8 +123,8 @@ impl Device {
             (false, true) => Some((Overall::Unknown, Label::Unknown)),
             (false, false) => Some((Overall::Offline, Label::Offline)),
         };
-        let configuring =
-            lifecycle.is_some_and(|fact| fact.stage == Stage::Configuring || fact.progress.is_some_and(|p| p < 100));
+        let configuring = lifecycle
+            .is_some_and(|fact| fact.stage == Stage::Configuring || fact.progress.is_some_and(|p| p < 100));
         let is_offline = matches!(fourth, Some((Overall::Offline, _)));
         if configuring && !(ever_heard && is_offline) {
             return (Overall::Configuring, Label::Configuring);
@@ -290,12 +291,8 @@ impl Device {
             at.time_of_day()
         );
         let mut step = Step::new(at, Rule::PollWindowPassed, sentence);
-        step.deadline = Some(Deadline {
-            at,
-            interval: None,
-            counted_from: from,
-            last_message: self.clocks.last_message,
-        });
+        step.deadline =
+            Some(Deadline { at, interval: None, counted_from: from, last_message: self.clocks.last_message });
         self.settle(step, context, out);
     }
 
@@ -306,12 +303,8 @@ impl Device {
         let counted_from = ended.polled_at.max(ended.seen_since);
         let entry = receipt::ended(ChannelKind::LongPoll, ended, at, &why, vec![Flag::Lapsed]);
         let mut step = Step::new(at, Rule::LongPollLapsed, entry.message.clone());
-        step.deadline = Some(Deadline {
-            at,
-            interval: None,
-            counted_from,
-            last_message: self.clocks.last_message,
-        });
+        step.deadline =
+            Some(Deadline { at, interval: None, counted_from, last_message: self.clocks.last_message });
         step.log(at, Rule::LongPollLapsed, entry);
         self.settle(step, context, out);
     }
@@ -391,7 +384,12 @@ impl Device {
     }
 
     /// Where no event set R, the policy's rules do. Whether R changed.
-    pub(super) fn follow_policy_interval(&mut self, at: Timestamp, step: &mut Step, context: &Context<'_>) -> bool {
+    pub(super) fn follow_policy_interval(
+        &mut self,
+        at: Timestamp,
+        step: &mut Step,
+        context: &Context<'_>,
+    ) -> bool {
         if self.monitoring.by_event {
             return false;
         }
@@ -426,7 +424,8 @@ impl Device {
     /// Another policy is in force as of now.
     pub fn policy_changed(&mut self, before: &Policy, context: &Context<'_>, out: &mut Vec<Effect>) {
         let at = context.now;
-        let mut step = Step::new(at, Rule::PolicyChanged, format!("The policy changed at {}.", at.time_of_day()));
+        let mut step =
+            Step::new(at, Rule::PolicyChanged, format!("The policy changed at {}.", at.time_of_day()));
         self.follow_policy_interval(at, &mut step, context);
         self.end_verdict_if_not_over(&mut step, context);
         self.review_poll_window(context);
@@ -485,7 +484,8 @@ impl Device {
     pub fn node_returned(&mut self, node: &str, at: Timestamp, context: &Context<'_>, out: &mut Vec<Effect>) {
         let why = format!("node {node} was never down, only late");
         let rule = Rule::NodeTimeoutDisproved;
-        let mut step = Step::new(at, rule, format!("{why}; its sign of life of {} shows it.", at.time_of_day()));
+        let mut step =
+            Step::new(at, rule, format!("{why}; its sign of life of {} shows it.", at.time_of_day()));
         for index in 0..self.channels.len() {
             let kind = self.channels[index].kind;
             if let Some(opened) = self.channels[index].node_returns(node, context.nodes) {

@@ -15,7 +15,12 @@ enum Place {
 
 impl Channel {
     /// A poll of the current session, or of one that is over, or the first of one that is not known.
-    pub(super) fn poll(&mut self, connected: &Connected<'_>, at: Timestamp, context: &Context<'_>) -> ConnectOutcome {
+    pub(super) fn poll(
+        &mut self,
+        connected: &Connected<'_>,
+        at: Timestamp,
+        context: &Context<'_>,
+    ) -> ConnectOutcome {
         let id = connected.session.id;
         if let Some(open) = &mut self.open
             && (id.is_none() || open.has_id(id))

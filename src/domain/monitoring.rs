@@ -119,7 +119,9 @@ pub struct Verdict {
 impl Verdict {
     /// Data observed at `at` disproves it: in time, after what D was counted from, and it would have moved D.
     pub fn is_disproved_by(&self, at: Timestamp) -> bool {
-        at > self.counted_from && at <= self.deadline && at + allowance(self.minutes, self.grace) > self.deadline
+        at > self.counted_from
+            && at <= self.deadline
+            && at + allowance(self.minutes, self.grace) > self.deadline
     }
 }
 
@@ -149,7 +151,12 @@ impl Alarm {
     }
 
     /// The event that tells of it.
-    pub fn event(&self, action: AlarmEventAction, reason: Option<ClearReason>, actor: Option<&str>) -> AlarmEvent {
+    pub fn event(
+        &self,
+        action: AlarmEventAction,
+        reason: Option<ClearReason>,
+        actor: Option<&str>,
+    ) -> AlarmEvent {
         AlarmEvent {
             alarm_id: self.id.clone(),
             alarm_type: UNAVAILABILITY,

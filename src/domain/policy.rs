@@ -125,7 +125,8 @@ impl Policy {
 
     /// W of SEMANTICS §5.5 for a device with this poll interval.
     pub fn poll_window(&self, poll_interval_seconds: Option<u32>) -> Millis {
-        let interval = poll_interval_seconds.map_or(0, |seconds| i64::from(seconds) * 1000).max(self.poll_floor.0);
+        let interval =
+            poll_interval_seconds.map_or(0, |seconds| i64::from(seconds) * 1000).max(self.poll_floor.0);
         let micros = interval.saturating_mul(self.poll_factor_thousandths);
         // Rounded up to whole seconds, as the seed's product does.
         Millis(micros.saturating_add(999_999) / 1_000_000 * 1000)

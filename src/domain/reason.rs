@@ -3,7 +3,11 @@
 use super::event::{ChannelKind, Initiator};
 
 /// Who ended a session, derived from its codes where the platform does not say.
-pub fn initiator(given: Option<Initiator>, mqtt_reason_code: Option<u8>, close_code: Option<u32>) -> Initiator {
+pub fn initiator(
+    given: Option<Initiator>,
+    mqtt_reason_code: Option<u8>,
+    close_code: Option<u32>,
+) -> Initiator {
     if let Some(initiator) = given {
         return initiator;
     }

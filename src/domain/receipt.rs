@@ -76,11 +76,7 @@ fn entry(kind: LogKind, channel: ChannelKind, session: LogSession) -> LogEntry {
 }
 
 fn log_session(session: &super::event::SessionRef<'_>) -> LogSession {
-    LogSession {
-        id: session.id.map(Into::into),
-        started_at: session.started_at,
-        sequence: session.sequence,
-    }
+    LogSession { id: session.id.map(Into::into), started_at: session.started_at, sequence: session.sequence }
 }
 
 /// A connect.
@@ -146,7 +142,9 @@ pub fn disconnected(event: &Disconnected<'_>, lasted: Option<Millis>, flags: Vec
     let name = event.mqtt_reason_code.and_then(|code| reason::name(Packet::Disconnect, event.channel, code));
     let name_of = session_name(event.session.id);
     let mut message = match initiator {
-        Initiator::TakenOver => format!("The client id was used again: {name_of} over {} was taken over", event.channel),
+        Initiator::TakenOver => {
+            format!("The client id was used again: {name_of} over {} was taken over", event.channel)
+        }
         Initiator::Client => format!("The client ended {name_of} over {}", event.channel),
         Initiator::Server => format!("The server ended {name_of} over {}", event.channel),
         Initiator::Network => format!("The network lost {name_of} over {}", event.channel),
@@ -185,7 +183,13 @@ pub fn inferred(channel: ChannelKind, session: &Session, why: &str) -> LogEntry 
 }
 
 /// A session that ended without an event of its own.
-pub fn ended(channel: ChannelKind, session: &Session, at: Timestamp, why: &str, flags: Vec<Flag>) -> LogEntry {
+pub fn ended(
+    channel: ChannelKind,
+    session: &Session,
+    at: Timestamp,
+    why: &str,
+    flags: Vec<Flag>,
+) -> LogEntry {
     let lasted = session.lasted(at);
     let mut message = format!("The network lost {} over {channel}", session_name(session.id.as_deref()));
     if let Some(lasted) = lasted {

@@ -1,7 +1,9 @@
 //! One step of one device: what it tells, staged until the facts are settled, then told in the fixed order status,
 //! alarms, connection log, audit (SEMANTICS §8).
 
-use super::effect::{AlarmEvent, AuditEntry, Cause, Deadline, Effect, EffectKind, LogEntry, Origin, Rule, StatusChange};
+use super::effect::{
+    AlarmEvent, AuditEntry, Cause, Deadline, Effect, EffectKind, LogEntry, Origin, Rule, StatusChange,
+};
 use super::facet::Facets;
 use super::node::Nodes;
 use super::policy::Policy;

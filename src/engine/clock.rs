@@ -49,7 +49,12 @@ impl Blind {
 }
 
 /// The clock for a step, given the one before, and why it lags, if it does.
-pub fn read(before: Timestamp, reading: &Reading, margin: Millis, max_skew: Millis) -> (Timestamp, Option<Blind>) {
+pub fn read(
+    before: Timestamp,
+    reading: &Reading,
+    margin: Millis,
+    max_skew: Millis,
+) -> (Timestamp, Option<Blind>) {
     let host = reading.host + Millis(-margin.0);
     let skewed = reading.jumped || reading.host_ahead.0.abs() > max_skew.0;
     let arrivals = reading.topics.iter().filter_map(|topic| topic.last_at_hand).max();

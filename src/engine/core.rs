@@ -245,6 +245,10 @@ impl Core {
     /// devices. `limit` bounds the outputs of the step.
     pub fn advance(&mut self, to: Timestamp, limit: usize) -> Progress {
         assert!(to >= self.clock, "the clock of a partition never goes back: {} after {}", to, self.clock);
+        // A change goes through all devices at the moment that it began, before the clock moves on.
+        if self.run_change(limit) == Progress::Full {
+            return Progress::Full;
+        }
         self.clock = to;
         loop {
             if self.run_change(limit) == Progress::Full {
@@ -333,7 +337,8 @@ impl Core {
     /// When the node that is due next is, if that is at or before `to`.
     fn node_due(&mut self, to: Timestamp) -> Option<Timestamp> {
         let (nodes, policy) = (&self.nodes, &self.policy);
-        let next = self.next_node.get_or_insert_with(|| nodes.next_due(policy).map(|(due, id)| (due, id.into())));
+        let next =
+            self.next_node.get_or_insert_with(|| nodes.next_due(policy).map(|(due, id)| (due, id.into())));
         next.as_ref().map(|(due, _)| *due).filter(|due| *due <= to)
     }
 
@@ -371,8 +376,13 @@ impl Core {
             note: None,
         };
         let cause = Cause { rule, origin, deadline: None, event_id: None, sentence };
-        let effect =
-            Effect { sequence: self.sequence, at, recorded_at: self.clock, cause, kind: EffectKind::Audit(entry) };
+        let effect = Effect {
+            sequence: self.sequence,
+            at,
+            recorded_at: self.clock,
+            cause,
+            kind: EffectKind::Audit(entry),
+        };
         self.outputs.push(Output { key: Box::default(), birth: self.clock, effect });
     }
 
@@ -380,13 +390,24 @@ impl Core {
     /// [`Core::advance`] first. A change that it brings goes on in the next [`Core::advance`].
     pub fn apply(&mut self, event: &Event<'_>, observed_at: Timestamp, origin: Origin) -> Outcome {
         match &event.subject {
-            Subject::Device { key, body } => self.apply_device(key, body, observed_at, origin, event.event_id),
+            Subject::Device { key, body } => {
+                self.apply_device(key, body, observed_at, origin, event.event_id)
+            }
             Subject::Node(node) => self.apply_node(node, observed_at, origin),
             Subject::Policy(policy) => {
                 let name = |policy: &Policy| policy.version.clone().unwrap_or_else(|| "unnamed".into());
                 let (before, after) = (name(&self.policy), name(policy));
                 let sentence = format!("Policy {after} is in force since {}.", self.clock.time_of_day());
-                self.audit(self.clock, Rule::PolicyChanged, origin, "policy", &after, &before, &after, sentence);
+                self.audit(
+                    self.clock,
+                    Rule::PolicyChanged,
+                    origin,
+                    "policy",
+                    &after,
+                    &before,
+                    &after,
+                    sentence,
+                );
                 let before = std::mem::replace(&mut self.policy, Arc::new((**policy).clone()));
                 self.next_node = None;
                 self.start_change(Change::Policy { before }, origin);
@@ -406,7 +427,9 @@ impl Core {
             Some(false) => "down",
         };
         let is_up = self.nodes.0.get(id).map(|node| node.up);
-        if was_up != is_up && event.status != NodeStatus::Heartbeat || was_up == Some(false) && is_up == Some(true) {
+        if was_up != is_up && event.status != NodeStatus::Heartbeat
+            || was_up == Some(false) && is_up == Some(true)
+        {
             let rule = if is_up == Some(true) { Rule::NodeTimeoutDisproved } else { Rule::NodeDown };
             let sentence = format!("Node {id} is {} since {}.", word(is_up), at.time_of_day());
             self.audit(at, rule, origin, "node", id, word(was_up), word(is_up), sentence);
@@ -653,7 +676,11 @@ impl Core {
         };
         act(device, &context, &mut effects);
         for effect in effects.drain(..) {
-            self.outputs.push(Output { key: self.table.slot(number).key.clone(), birth: device.birth, effect });
+            self.outputs.push(Output {
+                key: self.table.slot(number).key.clone(),
+                birth: device.birth,
+                effect,
+            });
         }
         self.effects = effects;
         self.store(number, device);
@@ -692,7 +719,8 @@ impl Core {
         }
         slot.touched = self.step;
         slot.rewritten = self.step;
-        let rest = Before { kind: slot.kind, key: slot.key.clone(), row: slot.row.clone(), quiet: slot.quiet };
+        let rest =
+            Before { kind: slot.kind, key: slot.key.clone(), row: slot.row.clone(), quiet: slot.quiet };
         self.touched.push(Touched { number, clocks: slot.clocks, rest: Some(rest) });
     }
 

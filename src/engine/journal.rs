@@ -6,7 +6,7 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 use crate::domain::effect::InputTopic;
 use crate::domain::time::Timestamp;
 use crate::log::{OutRecord, Positions, Topic};
-use crate::wire::proto;
+use crate::wire::pb as proto;
 
 /// The version of the rules that are code. It grows when the same inputs would lead to other outputs.
 pub const FOLD_VERSION: u32 = 1;
@@ -220,7 +220,9 @@ mod tests {
     fn a_head_comes_back_from_its_metadata() {
         let head = Head { epoch: 7, seq: 42, hash: EntryHash(0x1234) };
         assert_eq!(Head::from_metadata(&head.to_metadata()), Some(head));
-        for foreign in ["", "lastseen1", "lastseen1 1 2", "lastseen1 1 2 xyz", "other 1 2 3", "lastseen1 1 2 3 4"] {
+        for foreign in
+            ["", "lastseen1", "lastseen1 1 2", "lastseen1 1 2 xyz", "other 1 2 3", "lastseen1 1 2 3 4"]
+        {
             assert_eq!(Head::from_metadata(foreign), None, "{foreign:?}");
         }
     }

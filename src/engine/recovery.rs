@@ -51,7 +51,9 @@ pub enum RecoveryError {
         wanted: u64,
     },
     /// What was recovered is not what was committed.
-    #[error("the recovered state of entry {seq} has another hash than the entry names: rows are missing or damaged")]
+    #[error(
+        "the recovered state of entry {seq} has another hash than the entry names: rows are missing or damaged"
+    )]
     StateHash {
         /// The entry.
         seq: u64,
@@ -71,7 +73,12 @@ pub struct Recovery {
 impl Recovery {
     /// Of partition `number`.
     pub fn new(number: u32, settings: Arc<Settings>, nonce: u64) -> Recovery {
-        Recovery { partition: Partition::new(number, settings, nonce), seqs: Vec::new(), nodes_seq: 0, last: None }
+        Recovery {
+            partition: Partition::new(number, settings, nonce),
+            seqs: Vec::new(),
+            nodes_seq: 0,
+            last: None,
+        }
     }
 
     /// A row of the checkpoint or of `devices.state`, in their order; without a value the device is gone. Rows of
@@ -242,7 +249,11 @@ pub fn hash_of(partition: &Partition) -> u128 {
     let table = &partition.core.table;
     let rows = (0..table.capacity()).map(|number| {
         let slot = table.slot(number);
-        row_hash(slot.kind, number, &slot.key, &slot.row).wrapping_add(clocks_hash(slot.kind, number, &slot.clocks))
+        row_hash(slot.kind, number, &slot.key, &slot.row).wrapping_add(clocks_hash(
+            slot.kind,
+            number,
+            &slot.clocks,
+        ))
     });
     rows.fold(nodes_hash(&partition.core.nodes), u128::wrapping_add)
 }

@@ -15,7 +15,7 @@ use crate::wire::decode::{self, RawRecord, Scratch};
 use crate::wire::output::{self, Format, Identity};
 use crate::wire::reject::Reason;
 use crate::wire::row::{self, DeviceRow, PartitionRow, PolicyRow, Row, key};
-use crate::wire::{dead_letter, policy, proto};
+use crate::wire::{dead_letter, pb as proto, policy};
 
 use super::core::{Core, Progress, Touched};
 use super::journal::{self, Consumed, FOLD_VERSION, Head};
@@ -233,7 +233,8 @@ impl Partition {
                 return self.core.advance(clock, limit);
             };
             let full = self.core.touched.len() >= TOUCHED_MAX || work.records.len() >= limit;
-            if full || self.core.advance(arrival, limit) == Progress::Full || self.core.outputs.len() >= limit {
+            if full || self.core.advance(arrival, limit) == Progress::Full || self.core.outputs.len() >= limit
+            {
                 return Progress::Full;
             }
             arrivals[index] = arrival;
@@ -249,8 +250,10 @@ impl Partition {
         let index = slot.topic as usize;
         work.consumed[index].record(slot.offset, slot.append_time, key, value);
         let headers = slot.headers.as_deref().unwrap_or_default();
-        let content_type =
-            headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("content-type")).map(|(_, value)| &value[..]);
+        let content_type = headers
+            .iter()
+            .find(|(name, _)| name.eq_ignore_ascii_case("content-type"))
+            .map(|(_, value)| &value[..]);
         let record = RawRecord {
             key,
             value,
@@ -321,7 +324,9 @@ impl Partition {
                 (EffectKind::Audit(_), Origin::Record { topic, partition, offset }) => {
                     format!("audit:{topic}/{partition}/{offset}").into_bytes()
                 }
-                (EffectKind::Audit(_), _) => format!("audit:{}:{}", self.number, told.effect.sequence).into_bytes(),
+                (EffectKind::Audit(_), _) => {
+                    format!("audit:{}:{}", self.number, told.effect.sequence).into_bytes()
+                }
                 _ => output::id(&identity, told.effect.sequence),
             };
             records.push(OutRecord {
@@ -349,7 +354,11 @@ impl Partition {
             partition: self.number,
             epoch: self.head.epoch,
             seq,
-            previous_hash: if previous.seq == 0 { Vec::new() } else { previous.hash.0.to_le_bytes().to_vec() },
+            previous_hash: if previous.seq == 0 {
+                Vec::new()
+            } else {
+                previous.hash.0.to_le_bytes().to_vec()
+            },
             nonce: self.nonce,
             ranges: InputTopic::ALL
                 .iter()
@@ -418,7 +427,7 @@ impl Partition {
     /// The next rows of the sweep, as many as the clock says.
     fn sweep_rows(&mut self, seq: u64) -> Swept {
         let clock = self.core.clock.millis();
-        let total = self.core.table.capacity();
+        let total = self.core.table.high();
         if self.sweep.started_seq == 0 {
             self.sweep = Sweep { next: 0, started_at: clock, started_seq: seq, floor: self.sweep.floor };
         }
@@ -429,7 +438,8 @@ impl Partition {
         let to = due.min(from.saturating_add(self.settings.sweep_rows_max)).max(from);
         self.sweep.next = to;
         if to >= total && elapsed >= self.settings.refresh.0 {
-            self.sweep = Sweep { next: 0, started_at: clock, started_seq: seq + 1, floor: self.sweep.started_seq };
+            self.sweep =
+                Sweep { next: 0, started_at: clock, started_seq: seq + 1, floor: self.sweep.started_seq };
         }
         let changed: std::collections::HashSet<u32> = self.changed_rows().into_iter().collect();
         let numbers = (from..to)
@@ -449,7 +459,8 @@ impl Partition {
                 row::encode_row(self.head.seq, &Row::Device(row), &mut value);
             }
             Kind::Tombstone => {
-                let (_, row) = row::decode_row(&slot.row).expect("a tombstone in memory is one that we wrote");
+                let (_, row) =
+                    row::decode_row(&slot.row).expect("a tombstone in memory is one that we wrote");
                 row::encode_row(self.head.seq, &row, &mut value);
             }
         }
@@ -484,9 +495,12 @@ impl Partition {
 
     /// Keys whose rows are gone: the tombstone of a deleted device stood long enough.
     fn freed_keys(&self) -> Vec<Box<str>> {
-        let rests = self.core.touched.iter().filter_map(|touched| Some((touched.number, touched.rest.as_ref()?)));
+        let rests =
+            self.core.touched.iter().filter_map(|touched| Some((touched.number, touched.rest.as_ref()?)));
         rests
-            .filter(|(number, before)| before.kind != Kind::Free && self.core.table.slot(*number).key != before.key)
+            .filter(|(number, before)| {
+                before.kind != Kind::Free && self.core.table.slot(*number).key != before.key
+            })
             .map(|(_, before)| before.key.clone())
             .filter(|key| self.core.table.find(key).is_none())
             .collect()

@@ -45,6 +45,8 @@ pub struct Table {
     slots: Vec<Slot>,
     index: HashTable<u32>,
     free: BinaryHeap<Reverse<u32>>,
+    /// One past the highest number that is taken.
+    high: u32,
     /// Seeds no order: only membership is asked of the index, never its iteration.
     hasher: DefaultHashBuilder,
 }
@@ -64,6 +66,11 @@ impl Table {
     /// The slot of a number that is taken, to be changed.
     pub fn slot_mut(&mut self, number: u32) -> &mut Slot {
         &mut self.slots[number as usize]
+    }
+
+    /// One past the highest number that is taken; unlike [`Table::capacity`] the same after a recovery.
+    pub fn high(&self) -> u32 {
+        self.high
     }
 
     /// All numbers ever given, free ones included: `0..capacity`.
@@ -109,6 +116,7 @@ impl Table {
         assert!(slot.kind == Kind::Free, "number {number} is given twice");
         slot.key = key.into();
         slot.kind = Kind::Live;
+        self.high = self.high.max(number + 1);
         let hash = self.hasher.hash_one(key);
         let Table { slots, index, hasher, .. } = self;
         index.insert_unique(hash, number, |number| hasher.hash_one(&*slots[*number as usize].key));
@@ -128,6 +136,9 @@ impl Table {
         place.clocks = Clocks::default();
         place.quiet = Quiet::default();
         self.free.push(Reverse(number));
+        while self.high > 0 && self.slots[self.high as usize - 1].kind == Kind::Free {
+            self.high -= 1;
+        }
         slot
     }
 

@@ -5,11 +5,13 @@
 
 use bumpalo::Bump;
 
-use super::event::{Content, Envelope, read_envelope, read_line_times};
+use super::event::{Envelope, read_envelope, read_line_times};
 use super::json::JsonText;
 use super::partition;
 use super::read_proto::ProtoSource;
-use super::reject::{Read, Reason, Reject, quoted};
+use super::reject::{Fault, Read, Reason, Reject, quoted};
+use super::schema::EventField;
+use super::source::Source;
 use crate::domain::event::{DEVICE_ID_BYTES_MAX, Event, Subject, TENANT_BYTES_MAX, is_device_id, is_tenant};
 use crate::domain::time::Timestamp;
 
@@ -77,6 +79,7 @@ impl Default for Limits {
 
 /// A line of `fold`.
 #[derive(Clone, PartialEq, Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly all are events; a box would cost each an allocation")]
 pub enum Line<'a> {
     /// An event.
     Event(Event<'a>),
@@ -92,35 +95,65 @@ pub fn decode<'a>(
     scratch: &'a Scratch,
     limits: &Limits,
 ) -> Result<Event<'a>, Reject> {
+    let mut envelope = Envelope::new();
+    match read_record(record, scratch, limits, &mut envelope) {
+        Ok(()) => Ok(envelope.event),
+        Err(fault) => Err(fault.into_reject()),
+    }
+}
+
+fn read_record<'a>(
+    record: &RawRecord<'a>,
+    scratch: &'a Scratch,
+    limits: &Limits,
+    envelope: &mut Envelope<'a>,
+) -> Read<()> {
     let value = record.value.unwrap_or_default();
     check_size(value, limits)?;
-    let payload = payload(value, record.content_type)?;
-    let envelope = match payload {
-        Payload::Protobuf(message) => read_envelope(&mut ProtoSource::new(message)),
-        Payload::Json(text) => read_json(utf8(text)?, scratch),
-    };
-    let envelope = envelope.map_err(|fault| fault.into_reject())?;
-    let names = if matches!(payload, Payload::Json(_)) { &JSON_NAMES } else { &PROTO_NAMES };
-    identify(envelope, record, scratch, names)
+    match payload(value, record.content_type)? {
+        Payload::Protobuf(message) => {
+            read_envelope(&mut ProtoSource::new(message), envelope)?;
+            identify::<ProtoSource>(envelope, record, scratch)
+        }
+        Payload::Json(text) => {
+            read_json(utf8(text)?, scratch, envelope)?;
+            identify::<JsonText>(envelope, record, scratch)
+        }
+    }
 }
 
 /// What a line of `fold` says, or why it is refused. A line is JSON and nothing else.
 pub fn decode_line<'a>(line: &'a [u8], scratch: &'a Scratch, limits: &Limits) -> Result<Line<'a>, Reject> {
+    let mut envelope = Envelope::new();
+    match read_line(line, scratch, limits, &mut envelope) {
+        Ok(None) => Ok(Line::Event(envelope.event)),
+        Ok(Some(line)) => Ok(line),
+        Err(fault) => Err(fault.into_reject()),
+    }
+}
+
+/// A line that is no event; an event stands in the envelope.
+fn read_line<'a>(
+    line: &'a [u8],
+    scratch: &'a Scratch,
+    limits: &Limits,
+    envelope: &mut Envelope<'a>,
+) -> Read<Option<Line<'a>>> {
     check_size(line, limits)?;
     let text = utf8(strip_mark(line))?;
-    let envelope = read_json(text, scratch).map_err(|fault| fault.into_reject())?;
-    if matches!(envelope.content, Content::Nothing) {
-        let times = read_line_times(&mut begun(text, scratch).map_err(|fault| fault.into_reject())?);
-        match times.map_err(|fault| fault.into_reject())? {
-            (Some(tick), None) => return Ok(Line::Tick(tick)),
-            (None, Some(sight)) => return Ok(Line::Sight(sight)),
+    read_json(text, scratch, envelope)?;
+    if envelope.body.is_none() {
+        match read_line_times(&mut begun(text, scratch)?)? {
+            (Some(tick), None) => return Ok(Some(Line::Tick(tick))),
+            (None, Some(sight)) => return Ok(Some(Line::Sight(sight))),
             (Some(_), Some(_)) => {
-                return Err(Reject::new(Reason::TwoBodies, "a line is a tick or a sight, not both"));
+                return Err(Fault::new(Reason::TwoBodies, "a line is a tick or a sight, not both"));
             }
             (None, None) => {}
         }
     }
-    identify(envelope, &RawRecord::default(), scratch, &JSON_NAMES).map(Line::Event)
+    identify::<JsonText>(envelope, &RawRecord::default(), scratch)?;
+    Ok(None)
 }
 
 fn begun<'a>(text: &'a str, scratch: &'a Scratch) -> Read<JsonText<'a>> {
@@ -129,29 +162,28 @@ fn begun<'a>(text: &'a str, scratch: &'a Scratch) -> Read<JsonText<'a>> {
     Ok(source)
 }
 
-fn read_json<'a>(text: &'a str, scratch: &'a Scratch) -> Read<Envelope<'a>> {
+fn read_json<'a>(text: &'a str, scratch: &'a Scratch, envelope: &mut Envelope<'a>) -> Read<()> {
     let mut source = begun(text, scratch)?;
-    let envelope = read_envelope(&mut source)?;
-    source.end()?;
-    Ok(envelope)
+    read_envelope(&mut source, envelope)?;
+    source.end()
 }
 
-fn check_size(value: &[u8], limits: &Limits) -> Result<(), Reject> {
+fn check_size(value: &[u8], limits: &Limits) -> Read<()> {
     if value.is_empty() {
-        return Err(Reject::new(Reason::Empty, "there is no payload"));
+        return Err(Fault::new(Reason::Empty, "there is no payload"));
     }
     if value.len() > limits.bytes_max {
         let message = format!("{} bytes; at most {} are taken", value.len(), limits.bytes_max);
-        return Err(Reject::new(Reason::Oversize, message));
+        return Err(Fault::new(Reason::Oversize, message));
     }
     Ok(())
 }
 
 /// The bytes as text, or where they are none.
-pub(super) fn utf8(bytes: &[u8]) -> Result<&str, Reject> {
+pub(super) fn utf8(bytes: &[u8]) -> Read<&str> {
     std::str::from_utf8(bytes).map_err(|error| {
         let message = format!("not valid JSON: byte {} is not UTF-8", error.valid_up_to() + 1);
-        Reject::new(Reason::NotJson, message)
+        Fault::new(Reason::NotJson, message)
     })
 }
 
@@ -168,7 +200,7 @@ enum Payload<'a> {
 
 /// The format by the header, else by the first byte. No protobuf event begins like JSON: its field 1 is reserved for
 /// that reason, and none begins with 0.
-fn payload<'a>(value: &'a [u8], content_type: Option<&[u8]>) -> Result<Payload<'a>, Reject> {
+fn payload<'a>(value: &'a [u8], content_type: Option<&[u8]>) -> Read<Payload<'a>> {
     let said = match content_type {
         None => None,
         Some(content_type) => said_format(content_type)?,
@@ -190,7 +222,7 @@ enum Format {
 }
 
 /// The format that a content type names; `None` for one that leaves it open.
-fn said_format(content_type: &[u8]) -> Result<Option<Format>, Reject> {
+fn said_format(content_type: &[u8]) -> Read<Option<Format>> {
     // Parameters, such as a charset, change nothing.
     let name = content_type.split(|&byte| byte == b';').next().unwrap_or_default().trim_ascii();
     let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
@@ -211,13 +243,13 @@ fn said_format(content_type: &[u8]) -> Result<Option<Format>, Reject> {
         "content-type {} is not understood; send application/json or application/x-protobuf, or no such header",
         quoted(&String::from_utf8_lossy(name))
     );
-    Err(Reject::new(Reason::UnknownContentType, message))
+    Err(Fault::new(Reason::UnknownContentType, message))
 }
 
 /// What a Confluent frame holds: 0, the schema's id in 4 bytes, in protobuf the message's place in the schema, payload.
-fn unframed<'a>(value: &'a [u8], said: Option<Format>) -> Result<Payload<'a>, Reject> {
+fn unframed<'a>(value: &'a [u8], said: Option<Format>) -> Read<Payload<'a>> {
     let bad = |what: &str| {
-        Reject::new(Reason::BadFraming, format!("begins like a Confluent frame (byte 0), but {what}"))
+        Fault::new(Reason::BadFraming, format!("begins like a Confluent frame (byte 0), but {what}"))
     };
     let inner =
         value.get(5..).filter(|inner| !inner.is_empty()).ok_or_else(|| bad("has no payload after byte 5"))?;
@@ -246,125 +278,109 @@ fn zigzag(bytes: &mut &[u8]) -> Option<i64> {
     Some((value >> 1) as i64 ^ -((value & 1) as i64))
 }
 
-/// The names of the identity's fields, in the words of the format.
-struct Names {
-    device_id: &'static str,
-}
-
-const JSON_NAMES: Names = Names { device_id: "deviceId" };
-const PROTO_NAMES: Names = Names { device_id: "device_id" };
-
 /// Who the event is about; for a device also whether its record is where it belongs.
 #[inline]
-fn identify<'a>(
-    envelope: Envelope<'a>,
+fn identify<'a, S: Source<'a>>(
+    envelope: &mut Envelope<'a>,
     record: &RawRecord<'a>,
     scratch: &'a Scratch,
-    names: &Names,
-) -> Result<Event<'a>, Reject> {
-    let Envelope { tenant, device_id, observed_at, event_id, content } = envelope;
-    let said = |text: Option<&'a str>| text.filter(|text| !text.is_empty());
-    let subject = match content {
-        Content::Device(body) => {
-            let tenant = said(tenant).ok_or_else(|| missing("tenant"))?;
-            let device_id = said(device_id).ok_or_else(|| missing(names.device_id))?;
-            if !is_tenant(tenant) {
-                return Err(bad_tenant(tenant));
-            }
-            if !is_device_id(device_id) {
-                return Err(bad_device_id(device_id, names));
-            }
-            let key = match record.partitions {
-                0 => scratch.join(tenant, device_id),
-                partitions => check_key(tenant, device_id, record, partitions)?,
+) -> Read<()> {
+    let tenant = envelope.tenant.unwrap_or_default();
+    let device_id = envelope.device_id.unwrap_or_default();
+    match &mut envelope.event.subject {
+        _ if envelope.body.is_none() => Err(Fault::new(
+            Reason::NoBody,
+            "the envelope holds no event, such as connected, activity or register",
+        )),
+        Subject::Device { key, .. } => {
+            *key = match right_key(tenant, device_id, record) {
+                Some(key) => key,
+                None => examine_key::<S>(tenant, device_id, record, scratch)?,
             };
-            Subject::Device { key, body }
+            Ok(())
         }
-        Content::Node(node) => Subject::Node(node),
-        Content::Policy(policy) => {
+        Subject::Node(_) => identity::<S>(tenant, device_id).map(|_| ()),
+        Subject::Policy(_) => {
+            let (tenant, device_id) = identity::<S>(tenant, device_id)?;
             // Someone who names a tenant expects the policy to be that tenant's; it would be everybody's.
-            if let Some(owner) = said(tenant).or(said(device_id)) {
-                let message =
-                    format!("a policy is for all tenants and devices, but this one names {}", quoted(owner));
-                return Err(Reject::new(Reason::BadIdentity, message));
-            }
-            Subject::Policy(policy)
+            let Some(owner) = [tenant, device_id].into_iter().find(|name| !name.is_empty()) else {
+                return Ok(());
+            };
+            let message =
+                format!("a policy is for all tenants and devices, but this one names {}", quoted(owner));
+            Err(Fault::new(Reason::BadIdentity, message))
         }
-        Content::Nothing => return Err(no_body()),
-    };
-    Ok(Event { observed_at, event_id, subject })
-}
-
-#[inline(always)]
-fn check_key<'a>(
-    tenant: &str,
-    device_id: &str,
-    record: &RawRecord<'a>,
-    partitions: u32,
-) -> Result<&'a str, Reject> {
-    let Some(key) = record.key else {
-        let message =
-            format!("the record has no key; it must be {}", quoted(&format!("{tenant}/{device_id}")));
-        return Err(Reject::new(Reason::NoKey, message));
-    };
-    let right = key.len() == tenant.len() + 1 + device_id.len()
-        && key[..tenant.len()] == *tenant.as_bytes()
-        && key[tenant.len()] == b'/'
-        && key[tenant.len() + 1..] == *device_id.as_bytes();
-    match std::str::from_utf8(key) {
-        Ok(key) if right => {
-            let home = partition::of(key.as_bytes(), partitions);
-            if home == record.partition {
-                Ok(key)
-            } else {
-                Err(wrong_partition(record.partition, home, partitions))
-            }
-        }
-        _ => Err(wrong_key(key, tenant, device_id)),
     }
 }
 
-#[cold]
-fn missing(field: &str) -> Reject {
-    Reject::new(Reason::MissingIdentity, format!("{field}: is missing"))
+/// The record's key, if it and all else is as it must be. What nobody doubts is looked at once: the key.
+#[inline(always)]
+fn right_key<'a>(tenant: &[u8], device_id: &[u8], record: &RawRecord<'a>) -> Option<&'a str> {
+    let bytes = record.key?;
+    let (before, after) = bytes.split_at_checked(tenant.len())?;
+    let (slash, after) = after.split_first()?;
+    if record.partitions == 0 || before != tenant || *slash != b'/' || after != device_id {
+        return None;
+    }
+    let key = std::str::from_utf8(bytes).ok()?;
+    let (tenant, device_id) = (key.get(..tenant.len())?, key.get(tenant.len() + 1..)?);
+    let right = is_tenant(tenant)
+        && is_device_id(device_id)
+        && partition::of(bytes, record.partitions) == record.partition;
+    right.then_some(key)
 }
 
-#[cold]
-fn bad_tenant(tenant: &str) -> Reject {
-    let message = format!("tenant: {} is not 1 to {TENANT_BYTES_MAX} of A-Z a-z 0-9 _ -", quoted(tenant));
-    Reject::new(Reason::BadIdentity, message)
+/// The key where [`right_key`] found none: that of a line of `fold`, or what is wrong.
+#[inline(never)]
+fn examine_key<'a, S: Source<'a>>(
+    tenant: &'a [u8],
+    device_id: &'a [u8],
+    record: &RawRecord<'a>,
+    scratch: &'a Scratch,
+) -> Read<&'a str> {
+    let (tenant, device_id) = identity::<S>(tenant, device_id)?;
+    for (field, name) in [(EventField::Tenant, tenant), (EventField::DeviceId, device_id)] {
+        if name.is_empty() {
+            return Err(Fault::at(Reason::MissingIdentity, S::name(field), "is missing"));
+        }
+    }
+    if !is_tenant(tenant) {
+        let message = format!("{} is not 1 to {TENANT_BYTES_MAX} of A-Z a-z 0-9 _ -", quoted(tenant));
+        return Err(Fault::at(Reason::BadIdentity, S::name(EventField::Tenant), message));
+    }
+    if !is_device_id(device_id) {
+        let message = format!(
+            "{} is not 1 to {DEVICE_ID_BYTES_MAX} bytes without / and without control characters",
+            quoted(device_id)
+        );
+        return Err(Fault::at(Reason::BadIdentity, S::name(EventField::DeviceId), message));
+    }
+    let key = scratch.join(tenant, device_id);
+    match record.key {
+        _ if record.partitions == 0 => Ok(key),
+        None => Err(Fault::new(Reason::NoKey, format!("the record has no key; it must be {}", quoted(key)))),
+        Some(other) if other != key.as_bytes() => Err(wrong_key(other, key)),
+        Some(_) => Err(wrong_partition(record, partition::of(key.as_bytes(), record.partitions))),
+    }
 }
 
-#[cold]
-fn bad_device_id(device_id: &str, names: &Names) -> Reject {
+fn identity<'a, S: Source<'a>>(tenant: &'a [u8], device_id: &'a [u8]) -> Read<(&'a str, &'a str)> {
+    let text = |field: EventField, bytes| {
+        std::str::from_utf8(bytes).map_err(|_| Fault::at(Reason::NotProtobuf, S::name(field), "is not UTF-8"))
+    };
+    Ok((text(EventField::Tenant, tenant)?, text(EventField::DeviceId, device_id)?))
+}
+
+fn wrong_key(key: &[u8], right: &str) -> Box<Fault> {
+    let shown = quoted(&String::from_utf8_lossy(key));
+    Fault::new(Reason::WrongKey, format!("the record's key is {shown}; it must be {}", quoted(right)))
+}
+
+fn wrong_partition(record: &RawRecord, home: u32) -> Box<Fault> {
+    let RawRecord { partition, partitions, .. } = record;
     let message = format!(
-        "{}: {} is not 1 to {DEVICE_ID_BYTES_MAX} bytes without / and without control characters",
-        names.device_id,
-        quoted(device_id)
-    );
-    Reject::new(Reason::BadIdentity, message)
-}
-
-#[cold]
-fn no_body() -> Reject {
-    Reject::new(Reason::NoBody, "the envelope holds no event, such as connected, activity or register")
-}
-
-#[cold]
-fn wrong_key(key: &[u8], tenant: &str, device_id: &str) -> Reject {
-    let message = format!(
-        "the record's key is {}; it must be {}",
-        quoted(&String::from_utf8_lossy(key)),
-        quoted(&format!("{tenant}/{device_id}"))
-    );
-    Reject::new(Reason::WrongKey, message)
-}
-
-#[cold]
-fn wrong_partition(here: u32, home: u32, partitions: u32) -> Reject {
-    let message = format!(
-        "the record stands in partition {here}, its key belongs to {home} of {partitions}; set the producer's \
+        "the record stands in partition {partition}, its key belongs to {home} of {partitions}; set the producer's \
          partitioner to murmur2_random (librdkafka), or use the default one of Kafka's Java client"
     );
-    Reject::new(Reason::WrongPartition, message)
+    Fault::new(Reason::WrongPartition, message)
 }

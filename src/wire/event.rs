@@ -14,69 +14,63 @@ use crate::domain::event::{
     IntervalSource, LABELS_MAX, Lifecycle, Maintenance, NodeEvent, POLICY_BYTES_MAX, PollSettings, Register,
     RequiredInterval, SessionRef, Subject, TEXT_BYTES_MAX, Traffic, Update, split_key,
 };
-use crate::domain::policy::Policy;
 use crate::domain::time::Timestamp;
 
 /// An event as it stands on the wire; nobody has looked at its identity yet.
-#[derive(Default)]
 pub(super) struct Envelope<'a> {
-    pub(super) tenant: Option<&'a str>,
-    pub(super) device_id: Option<&'a str>,
-    pub(super) observed_at: Option<Timestamp>,
-    pub(super) event_id: Option<&'a str>,
-    pub(super) content: Content<'a>,
+    /// Perhaps not UTF-8.
+    pub(super) tenant: Option<&'a [u8]>,
+    /// Perhaps not UTF-8.
+    pub(super) device_id: Option<&'a [u8]>,
+    /// Which body it has.
+    pub(super) body: Option<EventField>,
+    /// The event, without its key. It is filled in place, since moving it costs as much as reading it.
+    pub(super) event: Event<'a>,
 }
 
-/// What an envelope holds.
-#[derive(Default)]
-pub(super) enum Content<'a> {
-    #[default]
-    Nothing,
-    Device(Body<'a>),
-    Node(NodeEvent<'a>),
-    Policy(Box<Policy>),
-}
-
-impl Content<'_> {
-    fn name(&self) -> &'static str {
-        match self {
-            Content::Nothing => "none",
-            Content::Device(body) => body.name(),
-            Content::Node(_) => "node",
-            Content::Policy(_) => "policy",
-        }
+impl Envelope<'_> {
+    pub(super) fn new() -> Self {
+        let subject = Subject::Device { key: "", body: Body::Delete(Delete { actor: None }) };
+        let event = Event { observed_at: None, event_id: None, subject };
+        Envelope { tenant: None, device_id: None, body: None, event }
     }
 }
 
 /// Reads an event.
-#[inline]
-pub(super) fn read_envelope<'a, S: Source<'a>>(s: &mut S) -> Read<Envelope<'a>> {
-    let mut envelope = Envelope::default();
+#[inline(always)]
+pub(super) fn read_envelope<'a, S: Source<'a>>(s: &mut S, envelope: &mut Envelope<'a>) -> Read<()> {
     s.fields(|s, field| {
         match field {
-            EventField::Tenant => envelope.tenant = s.any_text()?,
-            EventField::DeviceId => envelope.device_id = s.any_text()?,
-            EventField::EventId => envelope.event_id = s.said()?,
-            EventField::ObservedAt => envelope.observed_at = s.time()?,
+            EventField::Tenant => name(&mut envelope.tenant, s.text_bytes()?)?,
+            EventField::DeviceId => name(&mut envelope.device_id, s.text_bytes()?)?,
+            EventField::EventId => envelope.event.event_id = s.said()?,
+            EventField::ObservedAt => envelope.event.observed_at = s.time()?,
             _ => {
                 // The limit of a policy is its own; other bodies have those of their texts.
                 let bytes_max = if field == EventField::Policy { POLICY_BYTES_MAX } else { usize::MAX };
-                let before = envelope.content.name();
-                let first = matches!(envelope.content, Content::Nothing);
-                let content = s.nested(bytes_max, |s| {
-                    if !first {
-                        return Err(two_bodies(before, S::name(field).as_ref()));
-                    }
-                    read_content(s, field)
+                let body = s.nested(bytes_max, |s| match envelope.body {
+                    None => read_body(s, field, &mut envelope.event.subject),
+                    Some(first) => Err(two_bodies(&S::name(first), &S::name(field))),
                 })?;
-                if let Some(content) = content {
-                    envelope.content = content;
+                if body.is_some() {
+                    envelope.body = Some(field);
                 }
             }
         }
         Ok(())
-    })?;
-    Ok(envelope)
+    })
+}
+
+/// Takes a name. Whether it is UTF-8 is looked at later, together with the key, so a name that it replaces must be
+/// looked at here.
+#[inline(always)]
+fn name<'a>(place: &mut Option<&'a [u8]>, name: Option<&'a [u8]>) -> Read<()> {
+    match std::mem::replace(place, name) {
+        Some(before) if std::str::from_utf8(before).is_err() => {
+            Err(Fault::new(Reason::NotProtobuf, "is not UTF-8"))
+        }
+        _ => Ok(()),
+    }
 }
 
 #[cold]
@@ -85,8 +79,18 @@ fn two_bodies(first: &str, second: &str) -> Box<Fault> {
 }
 
 #[inline(always)]
-fn read_content<'a, S: Source<'a>>(s: &mut S, field: EventField) -> Read<Content<'a>> {
-    Ok(Content::Device(match field {
+fn read_body<'a, S: Source<'a>>(s: &mut S, field: EventField, subject: &mut Subject<'a>) -> Read<()> {
+    let body = match field {
+        EventField::Activity => Body::Activity(read_activity(s)?),
+        _ => return read_rarer_body(s, field, subject),
+    };
+    *subject = Subject::Device { key: "", body };
+    Ok(())
+}
+
+/// All bodies but the one that most records have.
+fn read_rarer_body<'a, S: Source<'a>>(s: &mut S, field: EventField, subject: &mut Subject<'a>) -> Read<()> {
+    let body = match field {
         EventField::Connected => Body::Connected(read_connected(s)?),
         EventField::Disconnected => Body::Disconnected(read_disconnected(s)?),
         EventField::ConnectFailed => Body::ConnectFailed(read_connect_failed(s)?),
@@ -99,12 +103,21 @@ fn read_content<'a, S: Source<'a>>(s: &mut S, field: EventField) -> Read<Content
         EventField::PollSettings => Body::PollSettings(read_poll_settings(s)?),
         EventField::AlarmCommand => Body::AlarmCommand(read_alarm_command(s)?),
         EventField::Delete => Body::Delete(read_delete(s)?),
-        EventField::Node => return Ok(Content::Node(read_node(s)?)),
-        EventField::Policy => return Ok(Content::Policy(Box::new(policy::read(s)?))),
-        EventField::Tenant | EventField::DeviceId | EventField::EventId | EventField::ObservedAt => {
-            return Ok(Content::Nothing);
+        EventField::Node => {
+            *subject = Subject::Node(read_node(s)?);
+            return Ok(());
         }
-    }))
+        EventField::Policy => {
+            *subject = Subject::Policy(Box::new(policy::read(s)?));
+            return Ok(());
+        }
+        // No bodies.
+        EventField::Tenant | EventField::DeviceId | EventField::EventId | EventField::ObservedAt => {
+            return Ok(());
+        }
+    };
+    *subject = Subject::Device { key: "", body };
+    Ok(())
 }
 
 /// Reads the moment of a line of `fold` that is no event: tick, sight.

@@ -33,11 +33,9 @@ mod write_proto;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use proto as pb;
-
 /// The messages of `proto/lastseen/v1`, as prost generates them. Events and outputs have a decoder and an encoder of
 /// our own, which is faster and says more; these types are the yardstick for it, and the form of the journal.
 #[allow(missing_docs, clippy::all, clippy::pedantic)]
-pub mod proto {
+pub mod pb {
     include!(concat!(env!("OUT_DIR"), "/lastseen.v1.rs"));
 }

@@ -102,8 +102,7 @@ pub fn encode_line(identity: &Identity, effect: &Effect, out: &mut Vec<u8>) {
 pub fn decode(kind: OutputKind, value: &[u8]) -> Result<Output, Reject> {
     let scratch = Scratch::new();
     let output = if value.first() == Some(&b'{') {
-        let text = utf8(value)?;
-        read_output(kind, || JsonText::new(text, &scratch), JsonText::end)
+        utf8(value).and_then(|text| read_output(kind, || JsonText::new(text, &scratch), JsonText::end))
     } else {
         read_output(kind, || ProtoSource::new(value), |_| Ok(()))
     };

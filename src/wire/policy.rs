@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::decode::Scratch;
+use super::decode::{Scratch, utf8};
 use super::event::read_labels;
 use super::json::JsonText;
 use super::read_toml::TomlSource;
@@ -24,12 +24,11 @@ const FACTOR_MAX: i64 = 1_000_000;
 /// A policy from its JSON form.
 pub fn from_json(text: &[u8]) -> Result<Policy, Reject> {
     let scratch = Scratch::new();
-    let text = super::decode::utf8(text)?;
-    let mut source = JsonText::new(text, &scratch);
-    read_json(&mut source).map_err(|fault| fault.into_reject())
+    read_json(text, &scratch).map_err(|fault| fault.into_reject())
 }
 
-fn read_json(source: &mut JsonText) -> Read<Policy> {
+fn read_json(text: &[u8], scratch: &Scratch) -> Read<Policy> {
+    let mut source = JsonText::new(utf8(text)?, scratch);
     source.begin()?;
     let policy = source.nested(POLICY_BYTES_MAX, read)?;
     source.end()?;

@@ -111,6 +111,11 @@ impl<'a> Source<'a> for JsonText<'a> {
     }
 
     #[inline(always)]
+    fn text_bytes(&mut self) -> Read<Option<&'a [u8]>> {
+        Ok(self.any_text()?.map(str::as_bytes))
+    }
+
+    #[inline(always)]
     fn word<W: Word>(&mut self) -> Read<Option<W>> {
         match self.any_text()? {
             Some(said) => W::from_word(said).map(Some).ok_or_else(|| no_word::<W>(said)),

@@ -223,6 +223,11 @@ impl<'a> Source<'a> for ProtoSource<'a> {
     }
 
     #[inline(always)]
+    fn text_bytes(&mut self) -> Read<Option<&'a [u8]>> {
+        self.bytes().map(Some)
+    }
+
+    #[inline(always)]
     fn word<W: Word>(&mut self) -> Read<Option<W>> {
         // Enums are 32 bits wide; whatever is longer is cut, as protobuf has it.
         let number = self.number()? as i32;

@@ -158,6 +158,11 @@ impl<'a> Source<'a> for TomlSource<'a> {
         }
     }
 
+    #[inline(always)]
+    fn text_bytes(&mut self) -> Read<Option<&'a [u8]>> {
+        Ok(self.any_text()?.map(str::as_bytes))
+    }
+
     fn word<W: Word>(&mut self) -> Read<Option<W>> {
         let said = self.any_text()?.unwrap_or_default();
         W::from_word(said).map(Some).ok_or_else(|| no_word::<W>(said))

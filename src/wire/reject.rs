@@ -131,7 +131,7 @@ impl Fault {
     }
 
     #[cold]
-    pub(super) fn into_reject(self: Box<Fault>) -> Reject {
+    pub(super) fn into_reject(self) -> Reject {
         let mut message = String::new();
         for name in self.path.iter().rev() {
             if !message.is_empty() && !name.starts_with('[') {

@@ -77,6 +77,8 @@ pub(super) trait Source<'a>: Sized {
     fn words<W: Word>(&mut self, each: impl FnMut(W)) -> Read<()>;
     /// A text of any length.
     fn any_text(&mut self) -> Read<Option<&'a str>>;
+    /// The bytes of a text of any length; whether they are UTF-8 is for the caller to see to.
+    fn text_bytes(&mut self) -> Read<Option<&'a [u8]>>;
     /// One of a closed set of words.
     fn word<W: Word>(&mut self) -> Read<Option<W>>;
     /// True or false.

@@ -84,7 +84,9 @@ pub fn device_json(key: &str, device: &Device, policy: &Policy) -> Value {
 
 fn without_nulls(value: Value) -> Value {
     match value {
-        Value::Object(fields) => Value::Object(fields.into_iter().filter(|(_, value)| !value.is_null()).collect()),
+        Value::Object(fields) => {
+            Value::Object(fields.into_iter().filter(|(_, value)| !value.is_null()).collect())
+        }
         other => other,
     }
 }

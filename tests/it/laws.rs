@@ -11,7 +11,7 @@ use lastseen::domain::time::Timestamp;
 use lastseen::engine::core::{Core, Output, Progress};
 use lastseen::engine::table::Kind;
 use lastseen::fold::{FoldClock, FoldOptions, FoldSummary, run};
-use lastseen::wire::decode::{Line, Limits, Scratch, decode_line};
+use lastseen::wire::decode::{Limits, Line, Scratch, decode_line};
 use proptest::prelude::*;
 use serde_json::Value;
 
@@ -49,7 +49,8 @@ struct Folded {
 fn fold_text(clock: FoldClock, text: &str) -> Folded {
     let mut bytes = Vec::new();
     let options = FoldOptions { state: true, clock, ..FoldOptions::default() };
-    let summary = run(&options, text.as_bytes(), &mut bytes).expect("folding from memory to memory cannot fail");
+    let summary =
+        run(&options, text.as_bytes(), &mut bytes).expect("folding from memory to memory cannot fail");
     let text = std::str::from_utf8(&bytes).expect("fold writes UTF-8");
     let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).expect("fold writes JSON"));
     let (outputs, states) = lines.partition(|line| line["topic"] != "state");
@@ -208,7 +209,11 @@ fn the_cut_into_steps_decides_nothing() {
                     cut.ticked = ticked;
                     cut.core.clamped = clamped;
                     if cut.state() != before {
-                        return Err(format!("rolled back, line {} left something\n{}", place + 1, lines(&history)));
+                        return Err(format!(
+                            "rolled back, line {} left something\n{}",
+                            place + 1,
+                            lines(&history)
+                        ));
                     }
                     cut.feed(&line, limit);
                 }
@@ -262,13 +267,18 @@ fn a_duplicate_changes_nothing() {
         // Of equal times the later arrival names the last activity, and a taken-over notice may be of a session that
         // was not known.
         let takes_over = ["taken_over", "142", "288"];
-        if !is_plain.iter().any(|body| line.contains(body)) || takes_over.iter().any(|word| line.contains(word)) {
+        if !is_plain.iter().any(|body| line.contains(body))
+            || takes_over.iter().any(|word| line.contains(word))
+        {
             return Ok(());
         }
         let place = which + 1 + usize::from(place) % (history.len() - which);
         let mut twice = history.clone();
         twice.insert(place, history[which].clone());
-        let (one, two) = (fold_text(FoldClock::Observed, &lines(&history)), fold_text(FoldClock::Observed, &lines(&twice)));
+        let (one, two) = (
+            fold_text(FoldClock::Observed, &lines(&history)),
+            fold_text(FoldClock::Observed, &lines(&twice)),
+        );
         let told = |folded: &Folded| {
             let mut told = folded.outputs.clone();
             // Lines are counted, and notices of unknown sessions are logged each time.
@@ -368,7 +378,8 @@ fn an_alarm_is_open_exactly_while_unavailable() {
                 let seen = devices.entry(key.clone()).or_default();
                 match &effect.kind {
                     EffectKind::Status(status) => {
-                        let changes = status.changes.iter().filter(|change| change.facet == Facet::Availability);
+                        let changes =
+                            status.changes.iter().filter(|change| change.facet == Facet::Availability);
                         for change in changes {
                             seen.unavailable = change.to == Availability::Unavailable.word();
                             seen.maintenance |= seen.open && change.to == Availability::Maintenance.word();
@@ -402,7 +413,12 @@ fn an_alarm_is_open_exactly_while_unavailable() {
                 });
                 if !lawful || !agrees {
                     let at = place + 1;
-                    return Err(format!("{key}, after line {at}: unavailable {}, alarm open {}\n{}", seen.unavailable, seen.open, lines(&history)));
+                    return Err(format!(
+                        "{key}, after line {at}: unavailable {}, alarm open {}\n{}",
+                        seen.unavailable,
+                        seen.open,
+                        lines(&history)
+                    ));
                 }
             }
         }
@@ -430,7 +446,8 @@ fn the_tallies_add_up() {
         let FoldSummary { lines, applied, ignored, rejected, outputs, .. } = {
             let folded = fold_text(FoldClock::Observed, &text.join("\n"));
             let dead = folded.outputs.iter().filter(|output| output["topic"] == "dead-letter").count() as u64;
-            if dead != folded.summary.rejected || folded.outputs.len() as u64 - dead != folded.summary.outputs {
+            if dead != folded.summary.rejected || folded.outputs.len() as u64 - dead != folded.summary.outputs
+            {
                 return Err(format!("{:?} with {dead} dead letters\n{}", folded.summary, text.join("\n")));
             }
             folded.summary

@@ -1,8 +1,14 @@
 //! The one integration test binary.
 
 mod broker;
+mod cli;
+mod engine;
+#[cfg(feature = "kafka")]
+mod kafka;
+mod laws;
 #[cfg(feature = "rocksdb")]
 mod log;
-mod laws;
 mod model;
 mod scenarios;
+#[cfg(feature = "rocksdb")]
+mod worker;

@@ -22,7 +22,8 @@ fn matches(want: &Value, have: &Value) -> bool {
 
 fn fold(input: &str) -> Vec<Value> {
     let mut output = Vec::new();
-    run(&FoldOptions::default(), input.as_bytes(), &mut output).expect("folding from memory to memory cannot fail");
+    run(&FoldOptions::default(), input.as_bytes(), &mut output)
+        .expect("folding from memory to memory cannot fail");
     let text = String::from_utf8(output).expect("fold writes UTF-8");
     text.lines().map(|line| serde_json::from_str(line).expect("fold writes JSON")).collect()
 }

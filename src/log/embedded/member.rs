@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::{EmbeddedLog, codec, input};
 use crate::domain::effect::InputTopic;
 use crate::log::{
-    Bounds, Change, CommitOutcome, Committed, INPUTS, Inbox, Log, LogError, Positions, ScanControl, Scanned, Topic,
-    Transaction,
+    Bounds, Change, CommitOutcome, Committed, INPUTS, Inbox, Log, LogError, Positions, ScanControl, Scanned,
+    Topic, Transaction,
 };
 
 /// The one member of the group; owns all partitions until it is dropped or closed.
@@ -35,7 +35,9 @@ impl EmbeddedMember {
 
     fn part(&mut self, partition: u32) -> Result<&mut Part, LogError> {
         let part = self.parts.get_mut(partition as usize);
-        part.ok_or_else(|| LogError::fatal(format!("using partition {partition}"), "there is no such partition"))
+        part.ok_or_else(|| {
+            LogError::fatal(format!("using partition {partition}"), "there is no such partition")
+        })
     }
 
     fn open(&self, action: &str) -> Result<(), LogError> {
@@ -47,7 +49,9 @@ impl EmbeddedMember {
         let shared = &self.log.shared;
         let found = shared.wait(wait, |heads| {
             let mut found = Vec::new();
-            for (partition, part) in self.parts.iter().enumerate().filter(|(_, part)| part.started && !part.paused) {
+            for (partition, part) in
+                self.parts.iter().enumerate().filter(|(_, part)| part.started && !part.paused)
+            {
                 for (index, &next) in part.next.iter().enumerate() {
                     let slot = shared.slot(input(index), partition as u32)?;
                     let head = heads[slot];
@@ -80,7 +84,10 @@ impl Log for EmbeddedMember {
             let (topic, end) = (InputTopic::ALL[index], range.end);
             if range.start < low {
                 let message = format!("offset {} is gone, the first one is {low}", range.start);
-                return Err(LogError::fatal(format!("reading {}, partition {partition}", input(index)), message));
+                return Err(LogError::fatal(
+                    format!("reading {}, partition {partition}", input(index)),
+                    message,
+                ));
             }
             let mut next = end;
             self.log.shared.read(input(index), partition, range, &mut |record| {
@@ -139,8 +146,12 @@ impl Log for EmbeddedMember {
     fn committed(&mut self, partitions: &[u32]) -> Result<Vec<Committed>, LogError> {
         let failed = |message: String| LogError::fatal("reading the group's offsets", message);
         let read = |&partition: &u32| {
-            let row =
-                self.log.shared.db.get(codec::offsets_key(partition)).map_err(|error| failed(error.to_string()))?;
+            let row = self
+                .log
+                .shared
+                .db
+                .get(codec::offsets_key(partition))
+                .map_err(|error| failed(error.to_string()))?;
             let offsets = match row {
                 None => Default::default(),
                 Some(row) => codec::read_offsets(&row)
@@ -177,7 +188,9 @@ impl Log for EmbeddedMember {
         }
         match self.log.shared.write(&transaction.records, &transaction.offsets) {
             Ok(_) => CommitOutcome::Committed,
-            Err(error) if error.unknown => CommitOutcome::Unknown(LogError::fatal("committing", error.message)),
+            Err(error) if error.unknown => {
+                CommitOutcome::Unknown(LogError::fatal("committing", error.message))
+            }
             Err(error) => CommitOutcome::Aborted(LogError::fatal("committing", error.message)),
         }
     }

@@ -23,7 +23,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use rocksdb::{DB, DBCompressionType, DBRawIterator, DBRecoveryMode, IteratorMode, LogLevel, Options, ReadOptions};
+use rocksdb::{
+    DB, DBCompressionType, DBRawIterator, DBRecoveryMode, IteratorMode, LogLevel, Options, ReadOptions,
+};
 
 use self::codec::Place;
 pub use self::member::EmbeddedMember;
@@ -132,7 +134,11 @@ impl EmbeddedLog {
     /// # Errors
     /// Another process has it open (the message says which); it was written by a newer version or for another number
     /// of partitions; the disk or the database fails. None is retriable but the first.
-    pub fn open(path: impl AsRef<Path>, config: EmbeddedConfig, clock: Clock) -> Result<EmbeddedLog, LogError> {
+    pub fn open(
+        path: impl AsRef<Path>,
+        config: EmbeddedConfig,
+        clock: Clock,
+    ) -> Result<EmbeddedLog, LogError> {
         let path = path.as_ref();
         let action = || format!("opening the embedded log in {}", path.display());
         if config.partitions == 0 {
@@ -143,7 +149,8 @@ impl EmbeddedLog {
         let db = DB::open(&options(config.write_buffer), path.join("db"))
             .map_err(|error| LogError::fatal(action(), error.to_string()))?;
         check_format(&db, config.partitions).map_err(|error| LogError { action: action(), ..error })?;
-        let heads = find_heads(&db, config.partitions).map_err(|error| LogError { action: action(), ..error })?;
+        let heads =
+            find_heads(&db, config.partitions).map_err(|error| LogError { action: action(), ..error })?;
         let shared = Arc::new(Shared {
             db,
             heads: Mutex::new(heads),
@@ -160,7 +167,8 @@ impl EmbeddedLog {
             let (weak, stop) = (Arc::downgrade(&shared), Arc::clone(&keeper.stop));
             let work = move || retention::keep(&weak, &stop.0, &stop.1);
             let thread = std::thread::Builder::new().name("log-retention".to_owned()).spawn(work);
-            *lock(&keeper.thread) = Some(thread.map_err(|error| LogError::fatal(action(), error.to_string()))?);
+            *lock(&keeper.thread) =
+                Some(thread.map_err(|error| LogError::fatal(action(), error.to_string()))?);
         }
         Ok(EmbeddedLog { shared, _keeper: Arc::new(keeper) })
     }
@@ -176,7 +184,10 @@ impl EmbeddedLog {
     /// There is one already (retriable: it may end).
     pub fn member(&self) -> Result<EmbeddedMember, LogError> {
         if self.shared.member.swap(true, Ordering::AcqRel) {
-            return Err(LogError::retriable("joining the embedded log", "it has a member already, and takes only one"));
+            return Err(LogError::retriable(
+                "joining the embedded log",
+                "it has a member already, and takes only one",
+            ));
         }
         Ok(EmbeddedMember::new(self.clone()))
     }
@@ -232,7 +243,9 @@ impl EmbeddedLog {
 
 impl Append for EmbeddedLog {
     fn append(&self, records: &[OutRecord]) -> Result<Vec<u64>, LogError> {
-        self.shared.write(records, &[]).map_err(|error| LogError::fatal("appending to the embedded log", error.message))
+        self.shared
+            .write(records, &[])
+            .map_err(|error| LogError::fatal("appending to the embedded log", error.message))
     }
 }
 
@@ -259,14 +272,17 @@ impl Shared {
         if range.is_empty() {
             return Ok(());
         }
-        let broken = |message: String| LogError::fatal(format!("reading {topic}, partition {partition}"), message);
+        let broken =
+            |message: String| LogError::fatal(format!("reading {topic}, partition {partition}"), message);
         let place = Place { topic: topic.number() as u8, partition };
         let mut iterator = self.iterate(&place.record(range.start), &place.record(range.end));
         let mut headers = Vec::new();
         while let Some((key, value)) = iterator.item() {
             let offset = codec::offset_of(key);
             let record = offset.and_then(|offset| codec::read_record(offset, value, &mut headers));
-            let Some(record) = record else { return Err(broken(format!("a record is damaged: key {key:02x?}"))) };
+            let Some(record) = record else {
+                return Err(broken(format!("a record is damaged: key {key:02x?}")));
+            };
             if each(record).is_break() {
                 return Ok(());
             }
@@ -299,6 +315,8 @@ impl Shared {
 
 fn iterate<'a>(db: &'a DB, from: &[u8], to: &[u8]) -> DBRawIterator<'a> {
     let mut options = ReadOptions::default();
+    // Both bounds: a search from the end must not run on into the partition before.
+    options.set_iterate_lower_bound(from);
     options.set_iterate_upper_bound(to);
     let mut iterator = db.raw_iterator_opt(options);
     iterator.seek(from);
@@ -362,11 +380,13 @@ fn check_format(db: &DB, partitions: u32) -> Result<(), LogError> {
             // The format stands first whatever a newer version adds behind it.
             let [format] = row.get(..8).and_then(codec::read_numbers).unwrap_or([u64::MAX]);
             if format > u64::from(FORMAT) {
-                let message =
-                    format!("it has format {format} and this version knows {FORMAT}: use the version that wrote it");
+                let message = format!(
+                    "it has format {format} and this version knows {FORMAT}: use the version that wrote it"
+                );
                 return Err(LogError::fatal("", message));
             }
-            let [_, had] = codec::read_numbers(&row).ok_or_else(|| LogError::fatal("", "its first row is damaged"))?;
+            let [_, had] =
+                codec::read_numbers(&row).ok_or_else(|| LogError::fatal("", "its first row is damaged"))?;
             if had != u64::from(partitions) {
                 let message = format!(
                     "it has {had} partitions and the configuration says {partitions}: the number is fixed for life"
@@ -400,11 +420,13 @@ fn find_heads(db: &DB, partitions: u32) -> Result<Vec<Head>, LogError> {
             }
             let mut rows = iterate(db, &place.record(0), &place.record(u64::MAX));
             rows.seek_to_last();
-            if let Some((key, value)) = rows.item().filter(|(key, _)| key.starts_with(&place.record(0)[..6])) {
+            if let Some((key, value)) = rows.item().filter(|(key, _)| key.starts_with(&place.record(0)[..6]))
+            {
                 let offset = codec::offset_of(key).unwrap_or_default();
                 head.high = head.high.max(offset + 1);
                 let mut headers = Vec::new();
-                if let Some(record) = codec::read_record(offset, value, &mut headers).filter(|_| topic.stamped_by_log())
+                if let Some(record) =
+                    codec::read_record(offset, value, &mut headers).filter(|_| topic.stamped_by_log())
                 {
                     head.last_time = head.last_time.max(record.timestamp);
                 }

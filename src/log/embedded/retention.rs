@@ -41,7 +41,9 @@ pub fn apply(shared: &Shared, now: Timestamp, all: bool) -> Result<(), LogError>
                 None => Ok(()),
             }
         };
-        done.map_err(|error| LogError::retriable(format!("applying the retention of {topic}"), error.to_string()))?;
+        done.map_err(|error| {
+            LogError::retriable(format!("applying the retention of {topic}"), error.to_string())
+        })?;
     }
     Ok(())
 }

@@ -47,8 +47,9 @@ impl Tail for EmbeddedTail {
     ) -> Result<usize, LogError> {
         let EmbeddedTail { log, places, turn } = self;
         let shared = &log.shared;
-        let heads = shared
-            .wait(wait, |heads| places.iter().any(|place| heads[place.slot].high > place.next).then(|| heads.to_vec()));
+        let heads = shared.wait(wait, |heads| {
+            places.iter().any(|place| heads[place.slot].high > place.next).then(|| heads.to_vec())
+        });
         let Some(heads) = heads else { return Ok(0) };
         let mut count = 0;
         let first = *turn;

@@ -89,7 +89,11 @@ impl Shared {
     }
 
     /// Done by the calling threads, so that the writer only copies.
-    fn encode(&self, records: &[OutRecord], offsets: &[(u32, Positions, String)]) -> Result<Request, WriteError> {
+    fn encode(
+        &self,
+        records: &[OutRecord],
+        offsets: &[(u32, Positions, String)],
+    ) -> Result<Request, WriteError> {
         let missing = |topic: &str, partition: u32| WriteError {
             message: format!("{topic} has no partition {partition}, only {}", self.config.partitions),
             unknown: false,
@@ -158,7 +162,8 @@ impl Shared {
 
     /// Whether the time index wants a row: a twentieth of the retention, at most a minute, since the last one.
     fn index_due(&self, topic: Topic, head: &Head) -> bool {
-        let Some(Millis(retention)) = self.config.retention[topic.number()].filter(|_| !topic.compacted()) else {
+        let Some(Millis(retention)) = self.config.retention[topic.number()].filter(|_| !topic.compacted())
+        else {
             return false;
         };
         let step = (retention / 20).clamp(1, 60_000);

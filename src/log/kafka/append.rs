@@ -79,7 +79,7 @@ impl KafkaAppender {
             ("message.timeout.ms", config.request_timeout.as_millis().to_string()),
         ];
         let native = config.client("producer.", &DEFAULTS, &ours);
-        let producer = native.create_with_context(Reports(Watch::default()));
+        let producer = native.create_with_context(Reports(Watch::new(&config.brokers)));
         let producer = producer.map_err(|error| creation("making a producer", &error))?;
         Ok(KafkaAppender { config: config.clone(), producer })
     }
@@ -95,7 +95,8 @@ impl Append for KafkaAppender {
             done: Condvar::new(),
         });
         for (index, record) in records.iter().enumerate() {
-            let mut next = base(self.config.topic(record.topic), record, Box::new((Arc::clone(&call), index)));
+            let mut next =
+                base(self.config.topic(record.topic), record, Box::new((Arc::clone(&call), index)));
             while let Err((error, back)) = self.producer.send(next) {
                 let code = error.rdkafka_error_code().unwrap_or(Code::Fail);
                 if code != Code::QueueFull || Instant::now() >= until {

@@ -10,16 +10,24 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use crate::log::LogError;
 
 /// What a client complained about last: a call that merely times out says why by this.
-#[derive(Default)]
 pub struct Watch {
+    brokers: String,
     last: Mutex<Option<(Code, String, Instant)>>,
 }
 
 impl Watch {
-    /// Notes a complaint.
+    /// Of a client of these brokers.
+    pub fn new(brokers: &str) -> Watch {
+        Watch { brokers: brokers.to_owned(), last: Mutex::new(None) }
+    }
+
+    /// Notes a complaint. That all brokers are down follows from the complaints before it, which say more.
     pub fn note(&self, code: Code, reason: &str) {
         tracing::debug!(target: "kafka", "{code}: {reason}");
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some((code, reason.to_owned(), Instant::now()));
+        if code != Code::AllBrokersDown || self.recent().is_none() {
+            let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+            *last = Some((code, reason.to_owned(), Instant::now()));
+        }
     }
 
     /// The last complaint, if it is no older than a minute.
@@ -33,7 +41,10 @@ impl Watch {
     pub fn explain(&self, action: impl Into<String>, code: Code, words: &str) -> LogError {
         let unanswered = matches!(
             code,
-            Code::OperationTimedOut | Code::BrokerTransportFailure | Code::AllBrokersDown | Code::WaitingForCoordinator
+            Code::OperationTimedOut
+                | Code::BrokerTransportFailure
+                | Code::AllBrokersDown
+                | Code::WaitingForCoordinator
         );
         let recent = if unanswered { self.recent() } else { None };
         let (code, words) = match &recent {
@@ -43,8 +54,12 @@ impl Watch {
         };
         let words = if words.is_empty() { code.to_string() } else { words };
         match remedy(code) {
-            Some(remedy) => LogError { action: action.into(), message: format!("{words}: {remedy}"), retriable: false },
-            None if unanswered => LogError::retriable(action, format!("no answer from Kafka: {words}")),
+            Some(remedy) => {
+                LogError { action: action.into(), message: format!("{words}: {remedy}"), retriable: false }
+            }
+            None if unanswered => {
+                LogError::retriable(action, format!("no answer from Kafka at {}: {words}", self.brokers))
+            }
             None => LogError { action: action.into(), message: words, retriable: !lasting(code) },
         }
     }
@@ -64,21 +79,33 @@ fn remedy(code: Code) -> Option<&'static str> {
         Code::Resolve => "look at the configured brokers: their name does not resolve",
         Code::TopicAuthorizationFailed => "the principal needs read, write and describe on Lastseen's topics",
         Code::GroupAuthorizationFailed => "the principal needs read on the consumer group",
-        Code::TransactionalIdAuthorizationFailed => "the principal needs write and describe on the transactional ids",
-        Code::ClusterAuthorizationFailed => "the principal lacks a right on the cluster (idempotent write, create)",
+        Code::TransactionalIdAuthorizationFailed => {
+            "the principal needs write and describe on the transactional ids"
+        }
+        Code::ClusterAuthorizationFailed => {
+            "the principal lacks a right on the cluster (idempotent write, create)"
+        }
         Code::UnknownTopic | Code::UnknownTopicOrPartition | Code::UnknownPartition => {
             "a topic or partition does not exist; `lastseen topics` creates and checks them"
         }
-        Code::FencedInstanceId => "another process runs with the same instance id; give each its own (--instance)",
-        Code::InvalidTransactionTimeout => "the transaction timeout exceeds the brokers' transaction.max.timeout.ms",
+        Code::FencedInstanceId => {
+            "another process runs with the same instance id; give each its own (--instance)"
+        }
+        Code::InvalidTransactionTimeout => {
+            "the transaction timeout exceeds the brokers' transaction.max.timeout.ms"
+        }
         Code::InvalidSessionTimeout => {
             "the session timeout lies outside group.min/max.session.timeout.ms of the brokers"
         }
-        Code::MessageSizeTooLarge => "a record exceeds max.message.bytes of its topic; `lastseen topics` checks it",
+        Code::MessageSizeTooLarge => {
+            "a record exceeds max.message.bytes of its topic; `lastseen topics` checks it"
+        }
         Code::InconsistentGroupProtocol => {
             "members with another assignor are in this group; stop them or use another group"
         }
-        Code::AutoOffsetReset => "the records there are gone, by retention or because the topic was made anew",
+        Code::AutoOffsetReset => {
+            "the records there are gone, by retention or because the topic was made anew"
+        }
         Code::InvalidTimestamp => {
             "the topic's message.timestamp settings refuse our time stamps; `lastseen topics` checks them"
         }

@@ -1,27 +1,22 @@
 //! Kafka as a worker sees it.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use rdkafka::TopicPartitionList;
-use rdkafka::client::ClientContext;
-use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
-use rdkafka::types::RDKafkaRespErr;
 
 use super::errors::Watch;
+use super::group::{self, Event, Member};
 use super::native::{self, At, EARLIEST, Group, LATEST, PartitionList, Reader, list_offsets};
 use super::producer::Transactor;
 use super::scan::Scanner;
-use super::{KafkaConfig, creation, reader};
+use super::{KafkaConfig, reader};
 use crate::domain::effect::InputTopic;
 use crate::log::{
-    Bounds, Change, CommitOutcome, Committed, INPUTS, Inbox, Log, LogError, Positions, ScanControl, Scanned, Topic,
-    Transaction,
+    Bounds, Change, CommitOutcome, Committed, INPUTS, Inbox, Log, LogError, Positions, ScanControl, Scanned,
+    Topic, Transaction,
 };
 
 /// How long one wait for records may keep a rebalance waiting.
@@ -31,13 +26,15 @@ const SLICE: Duration = Duration::from_millis(20);
 pub struct KafkaLog {
     config: KafkaConfig,
     /// `None` once closed.
-    member: Option<BaseConsumer<MemberContext>>,
+    member: Option<Member>,
     reader: Reader,
     transactor: Transactor,
     scanner: Option<Scanner>,
     parts: BTreeMap<u32, Part>,
     /// What was reported as revoked or lost and is not released yet; librdkafka waits for it.
     leaving: Option<BTreeSet<u32>>,
+    /// A commit was fenced: wait so long for the group to say why, then join again.
+    fenced_until: Option<Instant>,
     /// High watermarks seen, so that a scan does not ask again for what it knows.
     highs: BTreeMap<(Topic, u32), u64>,
 }
@@ -50,49 +47,6 @@ struct Part {
     next: Positions,
 }
 
-/// Records what happens to the assignment; [`KafkaLog::poll`] acts on it.
-struct MemberContext {
-    watch: Watch,
-    events: Mutex<VecDeque<Event>>,
-    closing: AtomicBool,
-}
-
-enum Event {
-    Assigned(Vec<(String, u32)>),
-    Revoked { lost: bool },
-    Failed(String),
-}
-
-impl ClientContext for MemberContext {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, words: &str) {
-        self.watch.log(level, facility, words);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        self.watch.error(error, reason);
-    }
-}
-
-impl ConsumerContext for MemberContext {
-    /// To librdkafka the assignment is empty: the reader reads. A revocation is answered by `release`, later; until then
-    /// the member keeps its generation and heartbeats.
-    fn rebalance(&self, member: &BaseConsumer<Self>, code: RDKafkaRespErr, list: &mut TopicPartitionList) {
-        let event = if code == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
-            let assigned = list.elements().iter().map(|at| (at.topic().to_owned(), at.partition() as u32)).collect();
-            match member.assign(&TopicPartitionList::new()) {
-                Ok(()) => Event::Assigned(assigned),
-                Err(error) => Event::Failed(error.to_string()),
-            }
-        } else if self.closing.load(Ordering::Acquire) {
-            let _ = member.unassign();
-            return;
-        } else {
-            Event::Revoked { lost: member.assignment_lost() }
-        };
-        self.events.lock().unwrap_or_else(PoisonError::into_inner).push_back(event);
-    }
-}
-
 impl KafkaLog {
     /// Fences what ran under the same instance and worker before, and joins the group. Assignments come by polling.
     ///
@@ -102,28 +56,7 @@ impl KafkaLog {
         config.check()?;
         let transactor = Transactor::open(&config)?;
         let reader = reader("making a reader", &config.reader("50"))?;
-        let millis = |time: Duration| time.as_millis().to_string();
-        let heartbeat = (config.session_timeout / 10).clamp(Duration::from_millis(200), Duration::from_secs(3));
-        let mut ours = vec![
-            ("group.id", config.group.clone()),
-            ("group.protocol", "classic".to_owned()),
-            ("partition.assignment.strategy", "range".to_owned()),
-            ("session.timeout.ms", millis(config.session_timeout)),
-            ("heartbeat.interval.ms", millis(heartbeat)),
-            ("isolation.level", "read_committed".to_owned()),
-            ("enable.auto.commit", "false".to_owned()),
-            ("enable.auto.offset.store", "false".to_owned()),
-            ("auto.offset.reset", "error".to_owned()),
-        ];
-        if config.static_member {
-            ours.push(("group.instance.id", format!("{}-{}", config.instance, config.worker)));
-        }
-        let context =
-            MemberContext { watch: Watch::default(), events: Mutex::default(), closing: AtomicBool::new(false) };
-        let member: BaseConsumer<MemberContext> = config
-            .client("consumer.", &[], &ours)
-            .create_with_context(context)
-            .map_err(|error| creation("joining the group", &error))?;
+        let member = group::join(&config)?;
         let log = KafkaLog {
             member: Some(member),
             reader,
@@ -131,6 +64,7 @@ impl KafkaLog {
             scanner: None,
             parts: BTreeMap::new(),
             leaving: None,
+            fenced_until: None,
             highs: BTreeMap::new(),
             config,
         };
@@ -144,7 +78,7 @@ impl KafkaLog {
         subscribed.map_err(|error| LogError::fatal("joining the group", error.to_string()))
     }
 
-    fn member(&self) -> Result<&BaseConsumer<MemberContext>, LogError> {
+    fn member(&self) -> Result<&Member, LogError> {
         self.member.as_ref().ok_or_else(|| LogError::fatal("using the log", "this member is closed"))
     }
 
@@ -175,7 +109,8 @@ impl KafkaLog {
         let Some(part) = self.parts.get(&partition) else { return Ok(()) };
         let ats = self.ats(partition, part.next);
         let assigned = self.reader.assign(&ats);
-        assigned.map_err(|error| self.reader.watch().explain("starting to read", error.code, &error.message))?;
+        assigned
+            .map_err(|error| self.reader.watch().explain("starting to read", error.code, &error.message))?;
         self.parts.entry(partition).or_default().reading = true;
         Ok(())
     }
@@ -185,7 +120,8 @@ impl KafkaLog {
         let Some(part) = self.parts.get(&partition).filter(|part| part.reading) else { return Ok(()) };
         let ats = self.ats(partition, part.next);
         let unassigned = self.reader.unassign(&ats);
-        unassigned.map_err(|error| self.reader.watch().explain("stopping to read", error.code, &error.message))?;
+        unassigned
+            .map_err(|error| self.reader.watch().explain("stopping to read", error.code, &error.message))?;
         self.parts.entry(partition).or_default().reading = false;
         Ok(())
     }
@@ -199,12 +135,16 @@ impl KafkaLog {
     fn serve(&mut self) -> Result<Vec<Change>, LogError> {
         let member = self.member()?;
         let watch = &member.context().watch;
-        // A rebalance, a line of the log and an error are one poll each.
-        for _ in 0..8 {
+        // Lines of the log look like nothing, and brokers that are down leave hundreds of complaints, behind which a
+        // rebalance must not wait.
+        let mut nothing = 0;
+        for _ in 0..1_000 {
             match member.poll(Duration::ZERO) {
-                None => break,
+                None if nothing == 2 => break,
+                None => nothing += 1,
                 Some(Ok(_)) => {}
                 Some(Err(error)) => {
+                    nothing = 0;
                     let code = error.rdkafka_error_code().unwrap_or(Code::Fail);
                     let shown = watch.explain("belonging to the group", code, "");
                     if matches!(error, KafkaError::MessageConsumptionFatal(_)) || !shown.retriable {
@@ -216,12 +156,13 @@ impl KafkaLog {
         }
         let mut changes = Vec::new();
         loop {
-            let event = self.member()?.context().events.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-            match event {
+            match self.member()?.context().next() {
                 None => return Ok(changes),
                 Some(Event::Failed(words)) => return Err(LogError::fatal("taking an assignment", words)),
                 Some(Event::Assigned(list)) => {
                     let partitions = self.co_partitioned(&list)?;
+                    self.stop_all()?;
+                    self.fenced_until = None;
                     self.parts = partitions.iter().map(|partition| (*partition, Part::default())).collect();
                     if !partitions.is_empty() {
                         changes.push(Change::Assigned(partitions.into_iter().collect()));
@@ -271,13 +212,30 @@ impl KafkaLog {
     }
 
     /// After a commit that said that all is lost: nothing is ours until it is assigned anew.
-    fn lose(&mut self, rejoin: bool) -> Result<(), LogError> {
+    ///
+    /// If the group fenced us, our next heartbeats learn of it, and librdkafka joins again. If the transaction's
+    /// coordinator did, then either another process has our instance id, or the transaction took longer than its
+    /// timeout. The first would be fenced in turn if we joined again at once, and so on: so wait whether the
+    /// group tells our heartbeats that we are replaced, which is final. If it tells nothing, join again.
+    fn lose(&mut self) -> Result<(), LogError> {
         self.stop_all()?;
         self.parts.clear();
         if self.leaving.take().is_some() {
             return self.unassign();
         }
-        if rejoin {
+        self.fenced_until =
+            Some(Instant::now() + 2 * group::heartbeat(&self.config) + Duration::from_secs(1));
+        Ok(())
+    }
+
+    fn rejoin_if_due(&mut self) -> Result<(), LogError> {
+        if self.fenced_until.is_some_and(|until| until <= Instant::now()) {
+            self.fenced_until = None;
+            tracing::warn!(
+                "a commit of {} was fenced and the group did not say why: joining again. If it happens again and \
+                 again, two processes have the same instance id",
+                self.config.transactional_id()
+            );
             self.member()?.unsubscribe();
             self.subscribe()?;
         }
@@ -307,7 +265,9 @@ impl KafkaLog {
                     index
                 }
             };
-            let Some(part) = self.parts.get_mut(&message.partition()).filter(|part| part.reading) else { continue };
+            let Some(part) = self.parts.get_mut(&message.partition()).filter(|part| part.reading) else {
+                continue;
+            };
             match message.code() {
                 Code::NoError => {
                     if message.offset() >= part.next[index] {
@@ -328,7 +288,9 @@ impl KafkaLog {
     /// An error about a partition: ours to report if it stays.
     fn notice(&self, message: &native::Message, index: Option<usize>) -> Result<(), LogError> {
         let what = match index {
-            Some(index) => format!("reading {}, partition {}", self.config.topic(input(index)), message.partition()),
+            Some(index) => {
+                format!("reading {}, partition {}", self.config.topic(input(index)), message.partition())
+            }
             None => "reading".to_owned(),
         };
         let error = self.reader.watch().explain(what, message.code(), &message.words());
@@ -355,6 +317,7 @@ impl Log for KafkaLog {
     fn poll(&mut self, wait: Duration, limit: usize, inbox: &mut Inbox) -> Result<Vec<Change>, LogError> {
         let until = Instant::now() + wait;
         loop {
+            self.rejoin_if_due()?;
             let changes = self.serve()?;
             let left = until.saturating_duration_since(Instant::now());
             if !changes.is_empty() || self.read(left.min(SLICE), limit, inbox)? || left.is_zero() {
@@ -415,7 +378,8 @@ impl Log for KafkaLog {
     fn ends(&mut self, partitions: &[u32]) -> Result<Vec<(u32, Positions)>, LogError> {
         let questions: Vec<At> =
             partitions.iter().flat_map(|partition| self.ats(*partition, [LATEST as u64; INPUTS])).collect();
-        let mut ends: BTreeMap<u32, Positions> = partitions.iter().map(|partition| (*partition, [0; INPUTS])).collect();
+        let mut ends: BTreeMap<u32, Positions> =
+            partitions.iter().map(|partition| (*partition, [0; INPUTS])).collect();
         for at in self.ask(&questions)? {
             let index = (0..INPUTS).find(|index| self.config.topic(input(*index)) == at.topic);
             if let (Some(index), Some(positions)) = (index, ends.get_mut(&at.partition)) {
@@ -432,9 +396,11 @@ impl Log for KafkaLog {
             .iter()
             .map(|&partition| (partition, Committed { partition, offsets: Default::default() }))
             .collect();
-        let names: Vec<(usize, &str)> = (0..INPUTS).map(|index| (index, self.config.topic(input(index)))).collect();
-        let questions =
-            partitions.iter().flat_map(|partition| names.iter().map(|(_, name)| (*name, *partition, EARLIEST, None)));
+        let names: Vec<(usize, &str)> =
+            (0..INPUTS).map(|index| (index, self.config.topic(input(index)))).collect();
+        let questions = partitions
+            .iter()
+            .flat_map(|partition| names.iter().map(|(_, name)| (*name, *partition, EARLIEST, None)));
         let list = PartitionList::new(questions);
         let (client, watch) = self.client()?;
         native::committed(client, &list, self.config.request_timeout)
@@ -484,11 +450,17 @@ impl Log for KafkaLog {
     fn commit(&mut self, transaction: &Transaction) -> CommitOutcome {
         const ACTION: &str = "committing";
         if transaction.offsets.is_empty() {
-            return CommitOutcome::Aborted(LogError::fatal(ACTION, "a transaction without offsets is not fenced"));
+            return CommitOutcome::Aborted(LogError::fatal(
+                ACTION,
+                "a transaction without offsets is not fenced",
+            ));
         }
         let foreign = transaction.offsets.iter().find(|(partition, ..)| !self.parts.contains_key(partition));
         if let Some((partition, ..)) = foreign {
-            return CommitOutcome::Lost(LogError::retriable(ACTION, format!("partition {partition} is not ours")));
+            return CommitOutcome::Lost(LogError::retriable(
+                ACTION,
+                format!("partition {partition} is not ours"),
+            ));
         }
         let Ok((client, _)) = self.client() else {
             return CommitOutcome::Lost(LogError::fatal(ACTION, "this member is closed"));
@@ -496,29 +468,28 @@ impl Log for KafkaLog {
         let group = Group::of(client).filter(|group| group.generation() >= 0 && !group.member().is_empty());
         let Some(group) = group else {
             let lost = LogError::retriable(ACTION, "this member is not in the group any more");
-            return CommitOutcome::Lost(self.lose(false).err().unwrap_or(lost));
+            return CommitOutcome::Lost(self.lose().err().unwrap_or(lost));
         };
         let config = &self.config;
-        let offsets = PartitionList::new(transaction.offsets.iter().flat_map(|(partition, positions, metadata)| {
-            let at =
-                |index: usize| (config.topic(input(index)), *partition, positions[index] as i64, Some(&**metadata));
-            (0..INPUTS).map(at)
-        }));
-        let Err(failed) = self.transactor.commit(&transaction.records, &offsets, &group) else {
-            return CommitOutcome::Committed;
-        };
-        if matches!(failed.outcome, CommitOutcome::Lost(_))
-            && let Err(error) = self.lose(failed.rejoin)
+        let offsets =
+            PartitionList::new(transaction.offsets.iter().flat_map(|(partition, positions, metadata)| {
+                let at = |index: usize| {
+                    (config.topic(input(index)), *partition, positions[index] as i64, Some(&**metadata))
+                };
+                (0..INPUTS).map(at)
+            }));
+        let outcome = self.transactor.commit(&transaction.records, &offsets, &group);
+        if matches!(outcome, CommitOutcome::Lost(_))
+            && let Err(error) = self.lose()
         {
             return CommitOutcome::Lost(error);
         }
-        failed.outcome
+        outcome
     }
 
     fn close(&mut self) -> Result<(), LogError> {
         if let Some(member) = self.member.take() {
-            member.context().closing.store(true, Ordering::Release);
-            let _ = member.unassign();
+            group::leave(&member);
         }
         self.parts.clear();
         self.scanner = None;

@@ -13,6 +13,7 @@
 
 mod append;
 mod errors;
+mod group;
 mod member;
 mod native;
 mod producer;
@@ -111,7 +112,11 @@ impl KafkaConfig {
                 return refuse(format!("the topic of {} has no name", Topic::ALL[number]));
             }
             if let Some(other) = self.topics[..number].iter().position(|other| other == name) {
-                return refuse(format!("{} and {} are both called {name}", Topic::ALL[other], Topic::ALL[number]));
+                return refuse(format!(
+                    "{} and {} are both called {name}",
+                    Topic::ALL[other],
+                    Topic::ALL[number]
+                ));
             }
         }
         if self.brokers.trim().is_empty() || self.group.is_empty() || self.instance.is_empty() {
@@ -135,19 +140,20 @@ impl KafkaConfig {
         config.set("client.id", format!("lastseen-{}-{}", self.instance, self.worker));
         config.set("socket.nagle.disable", "true");
         config.set("log.connection.close", "false");
+        // A topic that is not there may have been made just now; for so long that is believed.
+        config.set("topic.metadata.propagation.max.ms", "3000");
         config.set("reconnect.backoff.ms", "50");
         config.set("reconnect.backoff.max.ms", "1000");
         for (key, value) in defaults {
             config.set(*key, *value);
         }
-        let other = if kind == "consumer." { "producer." } else { "consumer." };
-        for prefix in ["", kind] {
-            for (key, value) in &self.client {
-                match key.strip_prefix(kind) {
-                    Some(key) if !prefix.is_empty() => config.set(key, value),
-                    None if prefix.is_empty() && !key.starts_with(other) => config.set(key, value),
-                    _ => &mut config,
-                };
+        let own = |key: &str| key.starts_with("consumer.") || key.starts_with("producer.");
+        for (key, value) in self.client.iter().filter(|(key, _)| !own(key)) {
+            config.set(key, value);
+        }
+        for (key, value) in &self.client {
+            if let Some(key) = key.strip_prefix(kind) {
+                config.set(key, value);
             }
         }
         for (key, value) in ours {
@@ -170,6 +176,8 @@ impl KafkaConfig {
             ("enable.auto.commit", "false".to_owned()),
             ("enable.auto.offset.store", "false".to_owned()),
             ("auto.offset.reset", "error".to_owned()),
+            // Of no use here, but held against max.poll.interval.ms, which may be passed through.
+            ("session.timeout.ms", self.session_timeout.as_millis().to_string()),
             ("enable.partition.eof", "true".to_owned()),
         ];
         self.client("consumer.", &defaults, &ours)
@@ -209,4 +217,50 @@ fn reader(action: &str, config: &ClientConfig) -> Result<native::Reader, LogErro
         LogError::fatal(action, format!("the Kafka client settings do not work: {words}"))
     };
     native::Reader::new(config).map_err(wrong)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_pass_through_but_for_ours() {
+        let mut config = KafkaConfig::new("h:1", "i");
+        for (key, value) in [
+            ("sasl.mechanism", "PLAIN"),
+            ("linger.ms", "7"),
+            ("producer.linger.ms", "9"),
+            ("consumer.check.crcs", "true"),
+        ] {
+            config.client.insert(key.to_owned(), value.to_owned());
+        }
+        config.check().unwrap();
+        let producer = config.client("producer.", &[("linger.ms", "1")], &[("acks", "all".to_owned())]);
+        assert_eq!((producer.get("linger.ms"), producer.get("acks")), (Some("9"), Some("all")));
+        assert_eq!((producer.get("sasl.mechanism"), producer.get("check.crcs")), (Some("PLAIN"), None));
+        let reader = config.reader("50");
+        assert_eq!((reader.get("linger.ms"), reader.get("check.crcs")), (Some("7"), Some("true")));
+        let admin = config.client("admin.", &[], &[]);
+        assert!(
+            admin
+                .config_map()
+                .keys()
+                .all(|key| !key.starts_with("consumer.") && !key.starts_with("producer."))
+        );
+        assert_eq!(config.transactional_id(), "lastseen-i-0");
+        config.client.insert("consumer.isolation.level".to_owned(), "read_uncommitted".to_owned());
+        assert!(config.check().unwrap_err().to_string().contains("consumer.isolation.level"));
+    }
+
+    #[test]
+    fn refuses_what_cannot_work() {
+        let config = || KafkaConfig::new("h:1", "i");
+        let said = |config: KafkaConfig| config.check().unwrap_err().to_string();
+        let mut twice = config();
+        twice.topics[3] = twice.topics[4].clone();
+        assert!(said(twice).contains("both called devices.alarms"));
+        let slow = KafkaConfig { transaction_timeout: Duration::from_secs(60), ..config() };
+        assert!(said(slow).contains("below the session timeout"));
+        assert!(said(KafkaConfig::new("", "i")).contains("must have a value"));
+    }
 }

@@ -55,7 +55,9 @@ pub struct PartitionList(NonNull<rd::rd_kafka_topic_partition_list_t>);
 
 impl PartitionList {
     /// With these partitions, offsets, and one metadata string each if `metadata` gives one.
-    pub fn new<'a>(partitions: impl IntoIterator<Item = (&'a str, u32, i64, Option<&'a str>)>) -> PartitionList {
+    pub fn new<'a>(
+        partitions: impl IntoIterator<Item = (&'a str, u32, i64, Option<&'a str>)>,
+    ) -> PartitionList {
         // SAFETY: list_new never returns null (it aborts without memory); add returns a new element of the list, which
         // owns the metadata and frees it with free(), therefore malloc.
         unsafe {
@@ -155,11 +157,20 @@ impl Txn<'_> {
     }
 
     /// Adds group offsets.
-    pub fn send_offsets(self, offsets: &PartitionList, group: &Group, timeout: Duration) -> Result<(), TxnError> {
+    pub fn send_offsets(
+        self,
+        offsets: &PartitionList,
+        group: &Group,
+        timeout: Duration,
+    ) -> Result<(), TxnError> {
         // SAFETY: client, list and metadata live; librdkafka copies both.
         unsafe {
-            let error =
-                rd::rd_kafka_send_offsets_to_transaction(self.0, offsets.0.as_ptr(), group.0.as_ptr(), millis(timeout));
+            let error = rd::rd_kafka_send_offsets_to_transaction(
+                self.0,
+                offsets.0.as_ptr(),
+                group.0.as_ptr(),
+                millis(timeout),
+            );
             check(error)
         }
     }
@@ -221,9 +232,15 @@ pub fn list_offsets(
     let list = PartitionList::new(questions.iter().map(|at| (&*at.topic, at.partition, at.offset, None)));
     // SAFETY: options, queue and event are made, used and destroyed here; the result belongs to the event.
     unsafe {
-        let options = rd::rd_kafka_AdminOptions_new(client, rd::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_LISTOFFSETS);
+        let options =
+            rd::rd_kafka_AdminOptions_new(client, rd::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_LISTOFFSETS);
         let mut words = [0 as c_char; 256];
-        rd::rd_kafka_AdminOptions_set_request_timeout(options, millis(timeout), words.as_mut_ptr(), words.len());
+        rd::rd_kafka_AdminOptions_set_request_timeout(
+            options,
+            millis(timeout),
+            words.as_mut_ptr(),
+            words.len(),
+        );
         let isolation = if committed {
             rd::rd_kafka_IsolationLevel_t::RD_KAFKA_ISOLATION_LEVEL_READ_COMMITTED
         } else {
@@ -263,8 +280,11 @@ unsafe fn read_offsets(event: *mut rd::rd_kafka_event_t) -> Result<Vec<At>, (Cod
         let mut found = Vec::with_capacity(count);
         for index in 0..count {
             let partition = &*rd::rd_kafka_ListOffsetsResultInfo_topic_partition(*infos.add(index));
-            let at =
-                At { topic: text(partition.topic), partition: partition.partition as u32, offset: partition.offset };
+            let at = At {
+                topic: text(partition.topic),
+                partition: partition.partition as u32,
+                offset: partition.offset,
+            };
             let code: Code = partition.err.into();
             if code != Code::NoError {
                 return Err((code, format!("{}, partition {}", at.topic, at.partition)));
@@ -276,7 +296,11 @@ unsafe fn read_offsets(event: *mut rd::rd_kafka_event_t) -> Result<Vec<At>, (Cod
 }
 
 /// The group's offsets with metadata and errors; waits for stable ones if the client reads committed records only.
-pub fn committed(client: *mut rd::rd_kafka_t, list: &PartitionList, timeout: Duration) -> Result<(), (Code, String)> {
+pub fn committed(
+    client: *mut rd::rd_kafka_t,
+    list: &PartitionList,
+    timeout: Duration,
+) -> Result<(), (Code, String)> {
     // SAFETY: client and list live.
     let code: Code = unsafe { rd::rd_kafka_committed(client, list.0.as_ptr(), millis(timeout)) }.into();
     if code == Code::NoError { Ok(()) } else { Err((code, code.to_string())) }
@@ -295,12 +319,22 @@ pub struct Reader {
 // SAFETY: librdkafka's clients, queues and messages may be used from any thread; the reader is used by one at a time.
 unsafe impl Send for Reader {}
 
-unsafe extern "C" fn on_log(_: *const rd::rd_kafka_t, level: c_int, facility: *const c_char, words: *const c_char) {
+unsafe extern "C" fn on_log(
+    _: *const rd::rd_kafka_t,
+    level: c_int,
+    facility: *const c_char,
+    words: *const c_char,
+) {
     // SAFETY: librdkafka's strings, alive during the call.
     unsafe { errors::log(level, &text(facility), &text(words)) }
 }
 
-unsafe extern "C" fn on_error(_: *mut rd::rd_kafka_t, code: c_int, reason: *const c_char, watch: *mut c_void) {
+unsafe extern "C" fn on_error(
+    _: *mut rd::rd_kafka_t,
+    code: c_int,
+    reason: *const c_char,
+    watch: *mut c_void,
+) {
     // SAFETY: the opaque pointer is the reader's watch, which outlives the client; librdkafka's codes are its enum's.
     unsafe {
         let code: rd::rd_kafka_resp_err_t = std::mem::transmute(code);
@@ -311,8 +345,9 @@ unsafe extern "C" fn on_error(_: *mut rd::rd_kafka_t, code: c_int, reason: *cons
 impl Reader {
     /// A reader with this configuration, which must name a group (it is never joined).
     pub fn new(config: &ClientConfig) -> Result<Reader, (Code, String)> {
-        let watch = Arc::new(Watch::default());
-        let native = config.create_native_config().map_err(|error| (Code::InvalidArgument, error.to_string()))?;
+        let watch = Arc::new(Watch::new(config.get("bootstrap.servers").unwrap_or_default()));
+        let native =
+            config.create_native_config().map_err(|error| (Code::InvalidArgument, error.to_string()))?;
         // SAFETY: the configuration is ours until rd_kafka_new takes it; on failure it stays ours.
         unsafe {
             rd::rd_kafka_conf_set_opaque(native.ptr(), Arc::as_ptr(&watch).cast_mut().cast());
@@ -347,14 +382,16 @@ impl Reader {
 
     /// Reads these partitions too, from these offsets; none of them may be assigned.
     pub fn assign(&mut self, partitions: &[At]) -> Result<(), TxnError> {
-        let list = PartitionList::new(partitions.iter().map(|at| (&*at.topic, at.partition, at.offset, None)));
+        let list =
+            PartitionList::new(partitions.iter().map(|at| (&*at.topic, at.partition, at.offset, None)));
         // SAFETY: client and list live.
         unsafe { check(rd::rd_kafka_incremental_assign(self.client.as_ptr(), list.0.as_ptr())) }
     }
 
     /// Stops reading these partitions; what was fetched of them is dropped, here and in librdkafka.
     pub fn unassign(&mut self, partitions: &[At]) -> Result<(), TxnError> {
-        let list = PartitionList::new(partitions.iter().map(|at| (&*at.topic, at.partition, at.offset, None)));
+        let list =
+            PartitionList::new(partitions.iter().map(|at| (&*at.topic, at.partition, at.offset, None)));
         let gone = |message: &Message| {
             let topic = message.topic();
             partitions.iter().any(|at| at.partition == message.partition() && at.topic.as_bytes() == topic)
@@ -389,9 +426,11 @@ impl Reader {
     fn take(&mut self, room: usize, wait: Duration) -> usize {
         let array = self.batch.as_mut_ptr();
         // SAFETY: the array has room for that many, `room` being at most its length; what the call returns is ours.
-        let count = unsafe { rd::rd_kafka_consume_batch_queue(self.queue.as_ptr(), millis(wait), array, room) };
+        let count =
+            unsafe { rd::rd_kafka_consume_batch_queue(self.queue.as_ptr(), millis(wait), array, room) };
         let count = usize::try_from(count).unwrap_or(0);
-        self.ready.extend(self.batch[..count].iter().filter_map(|message| NonNull::new(*message).map(Message)));
+        self.ready
+            .extend(self.batch[..count].iter().filter_map(|message| NonNull::new(*message).map(Message)));
         count
     }
 }

@@ -5,7 +5,7 @@
 //! |---|---|---|
 //! | retriable | the same call again, until the time is up: then abort | the same; then a new producer, **unknown** |
 //! | wants an abort, by the group's fence | abort, **lost** | – |
-//! | wants an abort | abort, **aborted** | abort, **aborted** (the coordinator refused) |
+//! | wants an abort | abort, **aborted** | abort, **aborted** if a record was not delivered, else **unknown** |
 //! | fatal | producer dropped, **lost** | producer dropped, a new one, **unknown** |
 //!
 //! A new producer with the same transactional id ends what the old one left: `init_transactions` completes a commit that
@@ -30,7 +30,6 @@ use crate::log::{CommitOutcome, LogError, OutRecord};
 const SLICE: Duration = Duration::from_secs(5);
 
 /// What a producer's callbacks leave behind.
-#[derive(Default)]
 pub struct Reports {
     pub(super) watch: Watch,
     failed: Mutex<Option<(Code, String)>>,
@@ -56,7 +55,8 @@ impl ProducerContext for Reports {
             if matches!(code, Code::PurgeQueue | Code::PurgeInflight) {
                 return; // an abort's doing
             }
-            let words = format!("a record for {}, partition {}: {error}", message.topic(), message.partition());
+            let words =
+                format!("a record for {}, partition {}: {error}", message.topic(), message.partition());
             let mut failed = self.failed.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             failed.get_or_insert((code, words));
         }
@@ -110,20 +110,6 @@ pub struct Transactor {
     unresolved: bool,
 }
 
-/// A commit that did not go through: how, and whether the group has to be joined anew.
-pub struct Failed {
-    /// What to tell the worker.
-    pub outcome: CommitOutcome,
-    /// The group did not fence us, so it will not say anything: leave it and join again.
-    pub rejoin: bool,
-}
-
-impl Failed {
-    fn new(outcome: CommitOutcome) -> Failed {
-        Failed { outcome, rejoin: false }
-    }
-}
-
 impl Transactor {
     /// With a producer that has fenced its predecessors, if the brokers let it in time.
     pub fn open(config: &KafkaConfig) -> Result<Transactor, LogError> {
@@ -146,8 +132,9 @@ impl Transactor {
             ("delivery.report.only.error", "true".to_owned()),
         ];
         let config = self.config.client("producer.", &DEFAULTS, &ours);
+        let reports = Reports { watch: Watch::new(&self.config.brokers), failed: Mutex::new(None) };
         let producer: Native =
-            config.create_with_context(Reports::default()).map_err(|error| creation(&action, &error))?;
+            config.create_with_context(reports).map_err(|error| creation(&action, &error))?;
         let until = Instant::now() + self.config.request_timeout;
         loop {
             let error = match txn(&producer).init(left(until)) {
@@ -174,22 +161,31 @@ impl Transactor {
     }
 
     /// One transaction. `offsets` names every input offset of the touched partitions.
-    pub fn commit(&mut self, records: &[OutRecord], offsets: &PartitionList, group: &Group) -> Result<(), Failed> {
-        let aborted = |error| Failed::new(CommitOutcome::Aborted(error));
-        self.ensure().map_err(aborted)?;
-        let Some(producer) = &self.producer else { return Ok(()) };
+    pub fn commit(&mut self, records: &[OutRecord], offsets: &PartitionList, group: &Group) -> CommitOutcome {
+        self.attempt(records, offsets, group).err().unwrap_or(CommitOutcome::Committed)
+    }
+
+    fn attempt(
+        &mut self,
+        records: &[OutRecord],
+        offsets: &PartitionList,
+        group: &Group,
+    ) -> Result<(), CommitOutcome> {
+        self.ensure().map_err(CommitOutcome::Aborted)?;
+        let Some(producer) = &self.producer else {
+            return Err(CommitOutcome::Aborted(LogError::retriable("committing", "there is no producer")));
+        };
         let until = Instant::now() + self.config.transaction_timeout;
         *failed(producer) = None;
         if let Err(error) = txn(producer).begin() {
             return Err(self.fail(error, "beginning a transaction", false));
         }
         if let Err(error) = self.produce(producer, records, until) {
-            return Err(match self.abort(&error.message) {
-                Ok(()) => aborted(error),
-                Err(fenced) => fenced,
-            });
+            return Err(self.abort(&error.message).err().unwrap_or(CommitOutcome::Aborted(error)));
         }
-        if let Err(error) = again(until, || txn(producer).send_offsets(offsets, group, left(until).min(SLICE))) {
+        if let Err(error) =
+            again(until, || txn(producer).send_offsets(offsets, group, left(until).min(SLICE)))
+        {
             return Err(self.fail(error, "adding offsets to a transaction", false));
         }
         // Beyond the transaction's time the coordinator aborts, but its answer may still be on the way.
@@ -215,41 +211,45 @@ impl Transactor {
         Ok(())
     }
 
-    fn fail(&mut self, error: TxnError, action: &str, asked: bool) -> Failed {
+    fn fail(&mut self, error: TxnError, action: &str, asked: bool) -> CommitOutcome {
         let Some(producer) = &self.producer else {
-            return Failed::new(CommitOutcome::Aborted(LogError::retriable(action, error.message)));
+            return CommitOutcome::Aborted(LogError::retriable(action, error.message));
         };
         // A failed delivery says more than the refusal that follows from it.
-        let (code, words) = failed(producer).take().unwrap_or((error.code, error.message.clone()));
+        let undelivered = failed(producer).take();
+        let never_asked = !asked || undelivered.is_some();
+        let (code, words) = undelivered.unwrap_or((error.code, error.message.clone()));
         let shown = producer.context().watch.explain(action, code, &words);
         if error.fatal || (!error.abort && !error.retriable) {
             // A producer that was fenced must not fence whoever did that: the next one is made when it is needed.
             self.producer = None;
             if !asked {
-                return Failed { outcome: CommitOutcome::Lost(shown), rejoin: true };
+                return CommitOutcome::Lost(shown);
             }
             self.unresolved = true;
             if !matches!(error.code, Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch) {
                 self.resolve();
             }
-            return Failed::new(CommitOutcome::Unknown(shown));
+            return CommitOutcome::Unknown(shown);
         }
         if asked && !error.abort {
             self.producer = None;
             self.unresolved = true;
             self.resolve();
-            return Failed::new(CommitOutcome::Unknown(shown));
+            return CommitOutcome::Unknown(shown);
         }
-        let fenced = matches!(error.code, Code::IllegalGeneration | Code::UnknownMemberId | Code::FencedInstanceId);
+        let fenced =
+            matches!(error.code, Code::IllegalGeneration | Code::UnknownMemberId | Code::FencedInstanceId);
         match self.abort(&shown.message) {
-            Ok(()) if fenced => Failed::new(CommitOutcome::Lost(shown)),
-            Ok(()) => Failed::new(CommitOutcome::Aborted(shown)),
+            Ok(()) if fenced => CommitOutcome::Lost(shown),
+            Ok(()) if never_asked => CommitOutcome::Aborted(shown),
+            Ok(()) => CommitOutcome::Unknown(shown),
             Err(lost) => lost,
         }
     }
 
     /// Aborts; where that does not work drops the producer, which then cannot commit any more either.
-    fn abort(&mut self, why: &str) -> Result<(), Failed> {
+    fn abort(&mut self, why: &str) -> Result<(), CommitOutcome> {
         let Some(producer) = &self.producer else { return Ok(()) };
         let until = Instant::now() + self.config.transaction_timeout;
         let Err(error) = again(until, || txn(producer).abort(SLICE)) else { return Ok(()) };
@@ -257,7 +257,7 @@ impl Transactor {
         tracing::warn!("{shown}; it was aborted because: {why}");
         self.producer = None;
         if error.fatal {
-            return Err(Failed { outcome: CommitOutcome::Lost(shown), rejoin: true });
+            return Err(CommitOutcome::Lost(shown));
         }
         Ok(())
     }

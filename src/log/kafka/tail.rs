@@ -24,7 +24,8 @@ impl KafkaTail {
         const ACTION: &str = "following topics";
         config.check()?;
         let mut reader = reader(ACTION, &config.reader("50"))?;
-        let at = |topic: Topic, partition, offset| At { topic: config.topic(topic).to_owned(), partition, offset };
+        let at =
+            |topic: Topic, partition, offset| At { topic: config.topic(topic).to_owned(), partition, offset };
         let ends: Vec<At> = from
             .iter()
             .filter(|(.., start)| *start == Start::End)
@@ -46,7 +47,9 @@ impl KafkaTail {
             places.push((*topic, *partition, next));
             assignment.push(at(*topic, *partition, next.map_or(EARLIEST, |next| next as i64)));
         }
-        reader.assign(&assignment).map_err(|error| reader.watch().explain(ACTION, error.code, &error.message))?;
+        reader
+            .assign(&assignment)
+            .map_err(|error| reader.watch().explain(ACTION, error.code, &error.message))?;
         Ok(KafkaTail { reader, config: config.clone(), places })
     }
 }
@@ -63,12 +66,16 @@ impl Tail for KafkaTail {
         let mut count = 0;
         while count < limit {
             // Wait for the first; of the others take what is at hand.
-            let wait = if count == 0 { until.saturating_duration_since(Instant::now()) } else { Duration::ZERO };
+            let wait =
+                if count == 0 { until.saturating_duration_since(Instant::now()) } else { Duration::ZERO };
             let Some(message) = self.reader.next(wait) else { break };
             let topic = self.config.topic_named(message.topic());
-            let place = self.places.iter_mut().find(|place| Some(place.0) == topic && place.1 == message.partition());
+            let place =
+                self.places.iter_mut().find(|place| Some(place.0) == topic && place.1 == message.partition());
             match (message.code(), place) {
-                (Code::NoError, Some((topic, partition, next))) if next.is_none_or(|next| message.offset() >= next) => {
+                (Code::NoError, Some((topic, partition, next)))
+                    if next.is_none_or(|next| message.offset() >= next) =>
+                {
                     *next = Some(message.offset() + 1);
                     count += 1;
                     each(*topic, *partition, message.record(&mut headers));
@@ -80,7 +87,8 @@ impl Tail for KafkaTail {
                     let what = place.map_or("topics".to_owned(), |(topic, partition, _)| {
                         format!("{}, partition {partition}", self.config.topic(*topic))
                     });
-                    let error = self.reader.watch().explain(format!("following {what}"), code, &message.words());
+                    let error =
+                        self.reader.watch().explain(format!("following {what}"), code, &message.words());
                     if !error.retriable {
                         return Err(error);
                     }

@@ -42,7 +42,13 @@ impl Default for TopicSettings {
     /// 32 partitions, seven days, 1 MiB.
     fn default() -> TopicSettings {
         const WEEK: Millis = Millis::from_minutes(7 * 24 * 60);
-        TopicSettings { partitions: 32, replication: None, audit: WEEK, outputs: WEEK, max_message_bytes: 1 << 20 }
+        TopicSettings {
+            partitions: 32,
+            replication: None,
+            audit: WEEK,
+            outputs: WEEK,
+            max_message_bytes: 1 << 20,
+        }
     }
 }
 
@@ -237,14 +243,22 @@ fn compare(config: &KafkaConfig, want: &Wanted, have: &Existing, complaints: &mu
     for (key, (value, rule)) in &want.settings {
         // An older broker that does not know a setting cannot be told to have it.
         let Some(has) = have.settings.get(*key) else { continue };
-        let number = |text: &str| text.parse::<f64>().map(|number| if number < 0.0 { f64::INFINITY } else { number });
+        let number =
+            |text: &str| text.parse::<f64>().map(|number| if number < 0.0 { f64::INFINITY } else { number });
         let fits = match (rule, number(has), number(value)) {
             (Rule::AtLeast | Rule::BetterAtLeast, Ok(has), Ok(value)) => has >= value,
             (Rule::BetterAtMost, Ok(has), Ok(value)) => has <= value,
             _ => has == value,
         };
         if !fits {
-            complaints.push(setting(config, name, key, has, value.clone(), matches!(rule, Rule::Must | Rule::AtLeast)));
+            complaints.push(setting(
+                config,
+                name,
+                key,
+                has,
+                value.clone(),
+                matches!(rule, Rule::Must | Rule::AtLeast),
+            ));
         }
     }
 }
@@ -252,8 +266,9 @@ fn compare(config: &KafkaConfig, want: &Wanted, have: &Existing, complaints: &mu
 /// The dead-letter topic takes whatever an input took, even if an input takes more than was asked for.
 fn dead_letters(config: &KafkaConfig, cluster: &Cluster, complaints: &mut Vec<Complaint>) {
     const KEY: &str = "max.message.bytes";
-    let limit =
-        |topic: Topic| -> Option<u64> { cluster.topics.get(config.topic(topic))?.settings.get(KEY)?.parse().ok() };
+    let limit = |topic: Topic| -> Option<u64> {
+        cluster.topics.get(config.topic(topic))?.settings.get(KEY)?.parse().ok()
+    };
     let inputs = Topic::ALL.into_iter().filter(|topic| matches!(topic, Topic::Input(_)));
     let largest = inputs.filter_map(limit).max();
     let name = config.topic(Topic::DeadLetter);
@@ -261,21 +276,39 @@ fn dead_letters(config: &KafkaConfig, cluster: &Cluster, complaints: &mut Vec<Co
         && has < largest + DEAD_LETTER_MARGIN
     {
         complaints.retain(|complaint| complaint.topic != name || complaint.setting != KEY);
-        complaints.push(setting(config, name, KEY, &has.to_string(), (largest + DEAD_LETTER_MARGIN).to_string(), true));
+        complaints.push(setting(
+            config,
+            name,
+            KEY,
+            &has.to_string(),
+            (largest + DEAD_LETTER_MARGIN).to_string(),
+            true,
+        ));
     }
 }
 
-fn setting(config: &KafkaConfig, topic: &str, key: &str, has: &str, wants: String, refuse: bool) -> Complaint {
+fn setting(
+    config: &KafkaConfig,
+    topic: &str,
+    key: &str,
+    has: &str,
+    wants: String,
+    refuse: bool,
+) -> Complaint {
     let why = match key {
         "cleanup.policy" if wants == "compact" => "a row per device must stay for good, and older ones go",
         "cleanup.policy" => "compaction would remove records that are history",
         "message.timestamp.type" if wants == "LogAppendTime" => "the order of arrival is the brokers' time",
-        "message.timestamp.type" => "records carry the time of what happened, so that a replay is byte-identical",
+        "message.timestamp.type" => {
+            "records carry the time of what happened, so that a replay is byte-identical"
+        }
         "message.timestamp.before.max.ms" | "message.timestamp.after.max.ms" => {
             "records carry the time of what happened, which may be long ago or ahead of the brokers' clocks"
         }
         "retention.ms" => "what is gone cannot be audited or caught up with",
-        "max.message.bytes" => "a record that does not fit blocks its producer, and us if it is a dead letter",
+        "max.message.bytes" => {
+            "a record that does not fit blocks its producer, and us if it is a dead letter"
+        }
         "min.insync.replicas" => "an acknowledged record must be on two brokers",
         "delete.retention.ms" => "whoever was away for longer never learns that a device is gone",
         _ => "recovery reads everything that compaction has not yet removed",
@@ -284,22 +317,42 @@ fn setting(config: &KafkaConfig, topic: &str, key: &str, has: &str, wants: Strin
         "kafka-configs.sh --bootstrap-server {} --alter --entity-type topics --entity-name {topic} --add-config {key}={wants}",
         config.brokers
     );
-    Complaint { topic: topic.to_owned(), setting: key.to_owned(), has: has.to_owned(), wants, refuse, why, mend }
+    Complaint {
+        topic: topic.to_owned(),
+        setting: key.to_owned(),
+        has: has.to_owned(),
+        wants,
+        refuse,
+        why,
+        mend,
+    }
 }
 
 fn admin(config: &KafkaConfig, action: &str) -> Result<AdminClient<Watch>, LogError> {
     config.check()?;
     let client = config.client("admin.", &[], &[]);
-    client.create_with_context(Watch::default()).map_err(|error| creation(action, &error))
+    client.create_with_context(Watch::new(&config.brokers)).map_err(|error| creation(action, &error))
 }
 
 fn options(config: &KafkaConfig) -> AdminOptions {
-    AdminOptions::new().request_timeout(Some(config.request_timeout)).operation_timeout(Some(config.request_timeout))
+    AdminOptions::new()
+        .request_timeout(Some(config.request_timeout))
+        .operation_timeout(Some(config.request_timeout))
 }
 
-fn explained(admin: &AdminClient<Watch>, action: &str, error: &KafkaError) -> LogError {
+fn explained(config: &KafkaConfig, admin: &AdminClient<Watch>, action: &str, error: &KafkaError) -> LogError {
     let code = error.rdkafka_error_code().unwrap_or(Code::Fail);
-    admin.inner().context().explain(action, code, &error.to_string())
+    let explained = admin.inner().context().explain(action, code, &error.to_string());
+    if !explained.retriable {
+        return explained;
+    }
+    // An admin client only ever says that time is up. Another client, left alone for a moment, says why.
+    let Ok(mut probe) = super::reader(action, &config.reader("100")) else { return explained };
+    let until = Instant::now() + Duration::from_secs(2);
+    while Instant::now() < until {
+        probe.next(Duration::from_millis(50));
+    }
+    probe.watch().explain(action, code, &error.to_string())
 }
 
 /// Looks at the cluster: brokers, and those of Lastseen's topics that exist.
@@ -310,12 +363,16 @@ pub fn inspect(config: &KafkaConfig) -> Result<Cluster, LogError> {
     const ACTION: &str = "looking at the topics";
     let admin = admin(config, ACTION)?;
     let metadata = admin.inner().fetch_metadata(None, config.request_timeout);
-    let metadata = metadata.map_err(|error| explained(&admin, ACTION, &error))?;
+    let metadata = metadata.map_err(|error| explained(config, &admin, ACTION, &error))?;
     let mut topics = BTreeMap::new();
-    for topic in metadata.topics().iter().filter(|topic| config.topics.iter().any(|name| name == topic.name())) {
-        let replication = topic.partitions().iter().map(|partition| partition.replicas().len()).min().unwrap_or(0);
+    for topic in
+        metadata.topics().iter().filter(|topic| config.topics.iter().any(|name| name == topic.name()))
+    {
+        let replication =
+            topic.partitions().iter().map(|partition| partition.replicas().len()).min().unwrap_or(0);
         let (partitions, replication) = (topic.partitions().len() as u32, replication as u32);
-        topics.insert(topic.name().to_owned(), Existing { partitions, replication, settings: BTreeMap::new() });
+        topics
+            .insert(topic.name().to_owned(), Existing { partitions, replication, settings: BTreeMap::new() });
     }
     let asked: Vec<_> = topics.keys().map(|name| ResourceSpecifier::Topic(name)).collect();
     let answers = if asked.is_empty() {
@@ -324,13 +381,15 @@ pub fn inspect(config: &KafkaConfig) -> Result<Cluster, LogError> {
         let answers = block_on(admin.describe_configs(&asked, &options(config)), config.request_timeout * 2);
         answers
             .unwrap_or(Err(KafkaError::AdminOp(Code::OperationTimedOut)))
-            .map_err(|error| explained(&admin, ACTION, &error))?
+            .map_err(|error| explained(config, &admin, ACTION, &error))?
     };
     let names: Vec<String> = topics.keys().cloned().collect();
     for (name, answer) in names.into_iter().zip(answers) {
-        let resource = answer
-            .map_err(|code| admin.inner().context().explain(format!("{ACTION}: settings of {name}"), code, ""))?;
-        let settings = resource.entries.into_iter().filter_map(|entry| Some((entry.name, entry.value?))).collect();
+        let resource = answer.map_err(|code| {
+            admin.inner().context().explain(format!("{ACTION}: settings of {name}"), code, "")
+        })?;
+        let settings =
+            resource.entries.into_iter().filter_map(|entry| Some((entry.name, entry.value?))).collect();
         if let Some(topic) = topics.get_mut(&name) {
             topic.settings = settings;
         }
@@ -358,7 +417,7 @@ pub fn create(config: &KafkaConfig, topics: &[Wanted]) -> Result<(), LogError> {
     let answers = block_on(admin.create_topics(&wishes, &options(config)), config.request_timeout * 2);
     let answers = answers
         .unwrap_or(Err(KafkaError::AdminOp(Code::OperationTimedOut)))
-        .map_err(|error| explained(&admin, ACTION, &error))?;
+        .map_err(|error| explained(config, &admin, ACTION, &error))?;
     for answer in answers {
         if let Err((name, code)) = answer
             && code != Code::TopicAlreadyExists

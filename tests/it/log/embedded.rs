@@ -75,7 +75,10 @@ fn one_process_at_a_time_and_it_says_which() {
     let dir = TempDir::new().unwrap();
     let log = open(dir.path());
     let error = EmbeddedLog::open(dir.path(), config(), host_clock()).err().unwrap();
-    assert!(error.retriable && error.to_string().contains(&format!("process {}", std::process::id())), "{error}");
+    assert!(
+        error.retriable && error.to_string().contains(&format!("process {}", std::process::id())),
+        "{error}"
+    );
     let member = log.member().unwrap();
     assert!(log.member().err().unwrap().retriable);
     drop(member);
@@ -133,6 +136,24 @@ fn append_times_never_go_back() {
 }
 
 #[test]
+fn retention_of_one_partition_does_not_look_at_another() {
+    let dir = TempDir::new().unwrap();
+    let now = Arc::new(AtomicI64::new(0));
+    let stamps = Arc::clone(&now);
+    let clock: Clock = Arc::new(move || Timestamp::from_millis(stamps.load(Ordering::Relaxed)));
+    let log = EmbeddedLog::open(dir.path(), config(), Arc::clone(&clock)).unwrap();
+    // The time index of partition 0 has a row for offset 5; partition 1 has none that is old enough to count.
+    let five = |partition| vec![record(CONNECTIONS, partition, "x"); 5];
+    log.append(&five(0)).unwrap();
+    now.store(120_000, Ordering::Relaxed);
+    log.append(&five(0)).unwrap();
+    log.append(&five(1)).unwrap();
+    log.append(&five(1)).unwrap();
+    log.apply_retention(clock()).unwrap();
+    assert_eq!(log.bounds(CONNECTIONS, 1).unwrap(), Bounds { low: 0, high: 10 });
+}
+
+#[test]
 fn retention_goes_by_the_time_of_appending() {
     let dir = TempDir::new().unwrap();
     let now = Arc::new(AtomicI64::new(0));
@@ -146,8 +167,11 @@ fn retention_goes_by_the_time_of_appending() {
     // One record a minute for three hours, its own time being nonsense.
     for minute in 0..180 {
         now.store(minute * 60_000, Ordering::Relaxed);
-        log.append(&[record(CONNECTIONS, 0, &minute.to_string()), record(Topic::Status, 1, &minute.to_string())])
-            .unwrap();
+        log.append(&[
+            record(CONNECTIONS, 0, &minute.to_string()),
+            record(Topic::Status, 1, &minute.to_string()),
+        ])
+        .unwrap();
     }
     log.apply_retention(clock()).unwrap();
     for (topic, partition) in [(CONNECTIONS, 0), (Topic::Status, 1)] {
@@ -157,7 +181,9 @@ fn retention_goes_by_the_time_of_appending() {
         assert_eq!(texts(&log, topic, partition).len() as u64, bounds.high - bounds.low);
         let error = log.scan(topic, partition, 0..180, &mut |_| ControlFlow::Continue(())).unwrap_err();
         assert!(error.to_string().contains("offset 0 is gone"), "{error}");
-        assert!(log.follow(topic, partition, Start::At(0)).read(Duration::ZERO, 10, &mut |_, _, _| ()).is_err());
+        assert!(
+            log.follow(topic, partition, Start::At(0)).read(Duration::ZERO, 10, &mut |_, _, _| ()).is_err()
+        );
     }
     // All of it, and the offsets go on where they were, also after a restart.
     now.store(10 * 3_600_000, Ordering::Relaxed);
@@ -216,7 +242,8 @@ fn many_appenders_share_a_sync_and_get_every_offset_once() {
                 scope.spawn(move || {
                     let mut offsets = Vec::new();
                     for n in 0..50 {
-                        let records = [record(CONNECTIONS, 0, &format!("{thread} {n}")), record(Topic::Status, 1, "s")];
+                        let records =
+                            [record(CONNECTIONS, 0, &format!("{thread} {n}")), record(Topic::Status, 1, "s")];
                         offsets.push(log.append(&records).unwrap()[0]);
                     }
                     assert!(offsets.is_sorted());
@@ -288,7 +315,8 @@ fn kill_child() {
             let (log, say) = (log.clone(), &say);
             scope.spawn(move || {
                 for n in 0.. {
-                    let offset = log.append(&[record(CONNECTIONS, thread, &format!("in {thread} {n}"))]).unwrap()[0];
+                    let offset =
+                        log.append(&[record(CONNECTIONS, thread, &format!("in {thread} {n}"))]).unwrap()[0];
                     say(format!("A {thread} {offset} in {thread} {n}\n"));
                 }
             });
@@ -344,7 +372,11 @@ fn kill_9_loses_nothing_that_was_acknowledged() {
                 let partition = words.next().unwrap().parse().unwrap();
                 let offset = words.next().unwrap().parse().unwrap();
                 let text = words.next().unwrap().to_owned();
-                assert_eq!(acknowledged.insert((partition, offset), text), None, "an offset was given out twice");
+                assert_eq!(
+                    acknowledged.insert((partition, offset), text),
+                    None,
+                    "an offset was given out twice"
+                );
             } else if let Some(n) = line.strip_prefix("C ") {
                 committed = Some(n.parse::<u64>().unwrap());
             }
@@ -361,7 +393,11 @@ fn kill_9_loses_nothing_that_was_acknowledged() {
             assert_eq!(found.as_ref(), Some(text), "round {round}, partition {partition}, offset {offset}");
         }
         let journal = texts(&log, Topic::Journal, 0);
-        assert!(committed.is_none_or(|n| journal.len() as u64 > n), "round {round}: {committed:?}, {}", journal.len());
+        assert!(
+            committed.is_none_or(|n| journal.len() as u64 > n),
+            "round {round}: {committed:?}, {}",
+            journal.len()
+        );
         assert!(journal.iter().enumerate().all(|(n, text)| *text == n.to_string()));
         assert_eq!(texts(&log, Topic::Status, 0), journal);
         assert_eq!(texts(&log, Topic::Status, 1), journal);
@@ -370,7 +406,11 @@ fn kill_9_loses_nothing_that_was_acknowledged() {
             let metadata = found.offsets[0].as_ref().map(|(_, metadata)| metadata.clone());
             assert_eq!(metadata, journal.last().cloned(), "round {round}");
         }
-        println!("round {round}: {} inputs, {} commits, killed after {pause:?}", acknowledged.len(), journal.len());
+        println!(
+            "round {round}: {} inputs, {} commits, killed after {pause:?}",
+            acknowledged.len(),
+            journal.len()
+        );
     }
     assert!(committed.is_some() && !acknowledged.is_empty());
 }

@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use lastseen::domain::effect::InputTopic;
 use lastseen::domain::time::Timestamp;
-use lastseen::log::{Append, Change, CommitOutcome, Inbox, Log, OutRecord, Positions, Start, Tail, Topic, Transaction};
+use lastseen::log::{
+    Append, Change, CommitOutcome, Inbox, Log, OutRecord, Positions, Start, Tail, Topic, Transaction,
+};
 
 /// One log under test: empty, with two partitions.
 pub trait Rig {
@@ -46,11 +48,17 @@ pub fn record(topic: Topic, partition: u32, text: &str) -> OutRecord {
     OutRecord {
         topic,
         partition,
-        timestamp: Timestamp::from_millis(1_700_000_000_000),
+        timestamp: began(),
         key: Some(b"t/d".to_vec()),
         value: Some(text.as_bytes().to_vec()),
         headers: Vec::new(),
     }
+}
+
+/// One time for all records of a run. Not one of long ago: Kafka's retention goes by the records' own times.
+fn began() -> Timestamp {
+    static BEGAN: std::sync::OnceLock<Timestamp> = std::sync::OnceLock::new();
+    *BEGAN.get_or_init(rig_now)
 }
 
 /// Polls until these partitions are assigned.
@@ -121,7 +129,11 @@ pub fn follow(tail: &mut dyn Tail, count: usize) -> Vec<(Topic, u32, String)> {
     while seen.len() < count {
         assert!(Instant::now() < until, "{} of {count} records within {PATIENCE:?}", seen.len());
         tail.read(Duration::from_millis(50), 1000, &mut |topic, partition, record| {
-            seen.push((topic, partition, String::from_utf8_lossy(record.value.unwrap_or_default()).into_owned()));
+            seen.push((
+                topic,
+                partition,
+                String::from_utf8_lossy(record.value.unwrap_or_default()).into_owned(),
+            ));
         })
         .unwrap();
     }
@@ -148,7 +160,8 @@ fn the_whole_way(rig: &dyn Rig) {
     log.start(1, [0; 3]).unwrap();
     assert!(take(&mut *log, 3).iter().all(|(_, partition, ..)| *partition == 1));
 
-    let outputs = vec![record(Topic::Status, 0, "a"), record(Topic::Status, 1, "b"), record(Topic::Journal, 0, "j0")];
+    let outputs =
+        vec![record(Topic::Status, 0, "a"), record(Topic::Status, 1, "b"), record(Topic::Journal, 0, "j0")];
     commit(&mut *log, outputs, vec![(0, [1; 3], "head 1".to_owned()), (1, [1; 3], "head 1'".to_owned())]);
     commit(&mut *log, vec![record(Topic::Journal, 0, "j1")], vec![(0, [1; 3], "head 2 é".to_owned())]);
     assert_eq!(texts(&mut *log, Topic::Status, 0, 0, None), ["a"]);
@@ -161,7 +174,8 @@ fn the_whole_way(rig: &dyn Rig) {
     let mut log = rig.member();
     join(&mut *log);
     let committed = log.committed(&[1, 0]).unwrap();
-    let offsets: BTreeMap<_, _> = committed.into_iter().map(|found| (found.partition, found.offsets)).collect();
+    let offsets: BTreeMap<_, _> =
+        committed.into_iter().map(|found| (found.partition, found.offsets)).collect();
     for (partition, metadata) in [(0, "head 2 é"), (1, "head 1'")] {
         let wanted = [const { None::<(u64, String)> }; 3].map(|_| Some((1, metadata.to_owned())));
         assert_eq!(offsets[&partition], wanted);
@@ -176,10 +190,12 @@ fn the_whole_way(rig: &dyn Rig) {
 fn what_is_not_committed_is_not_seen(rig: &dyn Rig) {
     let mut log = rig.member();
     join(&mut *log);
-    let wrong = vec![record(Topic::Status, 0, "never"), record(Topic::Status, 99, "there is no such partition")];
+    let wrong =
+        vec![record(Topic::Status, 0, "never"), record(Topic::Status, 99, "there is no such partition")];
     let outcome = log.commit(&Transaction { records: wrong, offsets: vec![(0, [5; 3], "never".to_owned())] });
     assert!(matches!(outcome, CommitOutcome::Aborted(_)), "{outcome:?}");
-    let outcome = log.commit(&Transaction { records: vec![record(Topic::Status, 0, "never")], offsets: Vec::new() });
+    let outcome =
+        log.commit(&Transaction { records: vec![record(Topic::Status, 0, "never")], offsets: Vec::new() });
     assert!(matches!(outcome, CommitOutcome::Aborted(_)), "{outcome:?}");
     assert_eq!(log.committed(&[0]).unwrap()[0].offsets, [None, None, None]);
     commit(&mut *log, vec![record(Topic::Status, 0, "yes")], vec![(0, [0; 3], "one".to_owned())]);
@@ -288,12 +304,18 @@ fn tails_see_committed_records(rig: &dyn Rig) {
     assert_eq!(follow(&mut *all, 1), [(Topic::Alarms, 0, "old".to_owned())]);
     let mut new = rig.tail(&[(Topic::Alarms, 0, Start::End)]);
     // The end is the end of now, not of the first read.
-    let records =
-        vec![record(Topic::Alarms, 0, "new"), record(Topic::Alarms, 1, "too"), record(Topic::Journal, 0, "j")];
+    let records = vec![
+        record(Topic::Alarms, 0, "new"),
+        record(Topic::Alarms, 1, "too"),
+        record(Topic::Journal, 0, "j"),
+    ];
     commit(&mut *log, records, vec![(0, [0; 3], "2".to_owned())]);
     assert_eq!(follow(&mut *new, 1), [(Topic::Alarms, 0, "new".to_owned())]);
     let wanted = [(Topic::Alarms, 0, "new"), (Topic::Alarms, 1, "too"), (Topic::Journal, 0, "j")];
-    assert_eq!(follow(&mut *all, 3), wanted.map(|(topic, partition, text)| (topic, partition, text.to_owned())));
+    assert_eq!(
+        follow(&mut *all, 3),
+        wanted.map(|(topic, partition, text)| (topic, partition, text.to_owned()))
+    );
     // Somebody who waits is woken, and who has all waits in vain.
     let began = Instant::now();
     assert_eq!(all.read(Duration::from_millis(100), 10, &mut |_, _, _| panic!("again")).unwrap(), 0);

@@ -100,8 +100,11 @@ impl Sessions {
         // "one observed before the lapse prolongs in hindsight"; §12: "one after a disconnect but before the lapse
         // prolongs"; "a poll from before [the last sight] changes nothing in hindsight".
         if self.newest == Some(index) && c.at < session.lapse(linger) {
-            let news =
-                if session.lapsed.is_some() { Some(c.at) > session.last_poll } else { !session.knows_poll(c.at) };
+            let news = if session.lapsed.is_some() {
+                Some(c.at) > session.last_poll
+            } else {
+                !session.knows_poll(c.at)
+            };
             if news && sight.is_none_or(|sight| c.at >= sight) {
                 session.last_poll = session.last_poll.max(Some(c.at));
                 session.lapsed = None;

@@ -225,7 +225,8 @@ impl Model {
         }
         // What was deleted long enough ago is forgotten; with a device of that name, its delete counts as long as the
         // policy says.
-        let (devices, now, retention) = (&self.devices, self.world.now, self.world.policy.tombstone_retention);
+        let (devices, now, retention) =
+            (&self.devices, self.world.now, self.world.policy.tombstone_retention);
         self.tombstones.retain(|key, deleted| devices.contains_key(key) || now < *deleted + retention);
     }
 

@@ -80,12 +80,15 @@ impl Sessions {
         let newest_since = self.newest.and_then(|i| self.all[i].evidence.observed_at);
         for i in self.over() {
             let session = &mut self.all[i];
-            if session.node.as_deref() != Some(node) || session.node_end.is_none_or(|(_, timed_out)| !timed_out) {
+            if session.node.as_deref() != Some(node)
+                || session.node_end.is_none_or(|(_, timed_out)| !timed_out)
+            {
                 continue;
             }
             // "or that another standing time-out covers, stays ended".
             session.node_end = nodes.down_of(Some(node), session.evidence.observed_at.unwrap_or(i64::MIN));
-            let over = session.node_end.is_some() || !session.disconnects.is_empty() || session.superseded.is_some();
+            let over =
+                session.node_end.is_some() || !session.disconnects.is_empty() || session.superseded.is_some();
             if self.newest != Some(i) {
                 if !over {
                     session.superseded = newest_since;

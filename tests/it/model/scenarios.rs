@@ -24,7 +24,8 @@ fn in_the_model(want: &Value) -> Option<Value> {
     if !matches!(topic, "status" | "alarms" | "connection-log") {
         return None;
     }
-    let words = ["cause", "nodeId", "clientAddress", "protocol", "reasonName", "message", "sequence", "progress"];
+    let words =
+        ["cause", "nodeId", "clientAddress", "protocol", "reasonName", "message", "sequence", "progress"];
     let mut map = want.as_object()?.clone();
     map.retain(|key, _| !words.contains(&key.as_str()));
     if let Some(retracts) = map.get_mut("retracts") {

@@ -320,8 +320,7 @@ impl Sessions {
     pub fn take_connect(&mut self, c: &Connect, nodes: &Nodes) -> Log {
         let id = c.session.id.as_deref();
         let log = |sessions: &Self, flags| sessions.log("CONNECTED", c.session.id.clone(), c.at, flags);
-        let known =
-            self.closed.iter().copied().find(|i| id.is_some() && self.all[*i].id.as_deref() == id);
+        let known = self.closed.iter().copied().find(|i| id.is_some() && self.all[*i].id.as_deref() == id);
         let index = known.unwrap_or_else(|| self.add());
         self.learn(index, c);
         let evidence = self.all[index].evidence.clone();

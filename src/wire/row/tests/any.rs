@@ -19,8 +19,8 @@ use crate::domain::event::{
 use crate::domain::facet::{Availability, Connection, Facets, Heartbeat, Label, Overall, Push};
 use crate::domain::monitoring::{Alarm, Monitoring, UNAVAILABILITY_TEXT, Verdict};
 use crate::domain::node::{Node, NodeTimeout, Nodes};
-use crate::domain::session::{Disconnect, Evidence, NodeEnd, Session};
 use crate::domain::policy::{AlarmRule, IntervalRule, Policy, Severity};
+use crate::domain::session::{Disconnect, Evidence, NodeEnd, Session};
 use crate::domain::time::{Millis, Timestamp};
 
 /// Few enough usual times that equal ones meet, and the extremes.
@@ -98,11 +98,8 @@ fn session() -> impl Strategy<Value = Session> {
 }
 
 fn evidence() -> impl Strategy<Value = Evidence> {
-    (option::of(sequence()), option::of(time()), time()).prop_map(|(sequence, started_at, observed_at)| Evidence {
-        sequence,
-        started_at,
-        observed_at,
-    })
+    (option::of(sequence()), option::of(time()), time())
+        .prop_map(|(sequence, started_at, observed_at)| Evidence { sequence, started_at, observed_at })
 }
 
 fn named_proof() -> impl Strategy<Value = NamedProof> {
@@ -114,10 +111,15 @@ fn named_proof() -> impl Strategy<Value = NamedProof> {
 fn channel() -> impl Strategy<Value = Channel> {
     let sessions = (option::of(session()), option::of(session()), vec(session(), 0..4));
     let ends = (option::of((evidence(), disconnect())), option::of(disconnect()), 0..6usize);
-    let rest = (option::of(named_proof()), [option::of(evidence()), option::of(evidence()), option::of(evidence())], vec(time(), 0..9));
+    let rest = (
+        option::of(named_proof()),
+        [option::of(evidence()), option::of(evidence()), option::of(evidence())],
+        vec(time(), 0..9),
+    );
     (sessions, ends, rest).prop_map(|((open, newest_over, closed), (stray_end, recorded, from), rest)| {
         let (named_proof, last_nameless, failed) = rest;
-        let own_end = closed.iter().chain(&newest_over).flat_map(|session| &session.disconnects).nth(from).copied();
+        let own_end =
+            closed.iter().chain(&newest_over).flat_map(|session| &session.disconnects).nth(from).copied();
         Channel {
             kind: ChannelKind::Other,
             open,
@@ -365,7 +367,11 @@ pub fn policy_row() -> impl Strategy<Value = PolicyRow> {
 pub fn partition_row() -> impl Strategy<Value = PartitionRow> {
     let node = || "[a-z0-9]{1,4}".prop_map(Box::<str>::from);
     let kind = prop_oneof![
-        (node(), time(), any::<bool>()).prop_map(|(node, at, timed_out)| PendingKind::NodeDown { node, at, timed_out }),
+        (node(), time(), any::<bool>()).prop_map(|(node, at, timed_out)| PendingKind::NodeDown {
+            node,
+            at,
+            timed_out
+        }),
         (node(), time()).prop_map(|(node, at)| PendingKind::NodeReturned { node, at }),
         Just(PendingKind::Policy),
         Just(PendingKind::Sight),
@@ -375,8 +381,14 @@ pub fn partition_row() -> impl Strategy<Value = PartitionRow> {
         (select(InputTopic::ALL), any::<(u32, u64)>())
             .prop_map(|(topic, (partition, offset))| Origin::Record { topic, partition, offset }),
     ];
-    let pending = (kind, origin, option::of(node()))
-        .prop_map(|(kind, origin, after)| PendingChange { kind, origin, after });
-    (time(), any::<u64>(), option::of(pending))
-        .prop_map(|(sight, sequence, pending)| PartitionRow { sight, sequence, pending })
+    let pending = (kind, origin, option::of(node())).prop_map(|(kind, origin, after)| PendingChange {
+        kind,
+        origin,
+        after,
+    });
+    (time(), any::<u64>(), option::of(pending)).prop_map(|(sight, sequence, pending)| PartitionRow {
+        sight,
+        sequence,
+        pending,
+    })
 }

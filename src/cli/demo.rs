@@ -1,0 +1,63 @@
+//! `lastseen demo`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::settings::TelemetryFlags;
+use super::{Ending, stop_flag};
+
+/// Shows everything at once: a simulated fleet, the log, the processor and its verdicts, in this one process
+///
+/// Sessions are taken over, disconnects arrive late, devices fall silent and return, some are in maintenance, a broker
+/// node dies. Each line says what changed and why. Nothing else is needed, and nothing stays unless --data-dir says where.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  lastseen demo
+  lastseen demo --devices 2000 --speed 60
+  lastseen demo --seconds 30 --json | jq 'select(.topic == \"alarms\")'
+
+Ctrl-C ends it. Read on: README.md, \"Five minutes\".")]
+pub struct Demo {
+    /// How many devices to simulate
+    #[arg(long, value_name = "NUMBER", default_value_t = 300)]
+    devices: usize,
+    /// How many times as fast as yours the simulated time passes
+    #[arg(long, value_name = "FACTOR", default_value_t = 20.0)]
+    speed: f64,
+    /// End after so many seconds
+    #[arg(long, value_name = "SECONDS")]
+    seconds: Option<u64>,
+    /// Decides the fleet: the same seed, the same stories
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Where log and state stay, and go on from in another demo (default: a temporary directory)
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Print every output as a line of JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Demo {
+    #[cfg(feature = "rocksdb")]
+    pub fn run(self, telemetry: &TelemetryFlags) -> anyhow::Result<Ending> {
+        use lastseen::demo::{DemoError, DemoOptions, run};
+        telemetry.start_alone()?;
+        let Demo { devices, speed, seconds, seed, data_dir, json } = self;
+        let options = DemoOptions { devices, speed, seconds, seed, data_dir, json };
+        let stop = stop_flag()?;
+        match run(&options, &stop) {
+            Ok(()) => Ok(Ending::Done),
+            Err(DemoError::Options(message)) => Err(super::Usage(message).into()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    #[cfg(not(feature = "rocksdb"))]
+    pub fn run(self, _: &TelemetryFlags) -> anyhow::Result<Ending> {
+        let _ = (stop_flag, self);
+        anyhow::bail!("this lastseen was built without the embedded log (cargo build --features rocksdb)")
+    }
+}

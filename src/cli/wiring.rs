@@ -1,0 +1,190 @@
+//! `run`: from the configuration to workers on a log.
+
+use std::io::{Read, Seek, Write};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::ScopedJoinHandle;
+
+use anyhow::{Context, anyhow, bail};
+use lastseen::clock::Clock;
+use lastseen::config::{Config, LogKind, StartAt};
+use lastseen::domain::effect::InputTopic;
+use lastseen::engine::step::Settings;
+use lastseen::log::embedded::{EmbeddedConfig, EmbeddedLog};
+use lastseen::log::{Log, Topic};
+use lastseen::stats::Stats;
+use lastseen::wire::dead_letter::HEADROOM_BYTES;
+use lastseen::worker::{self, Worker, WorkerConfig};
+use tracing::info;
+
+/// Runs the processor until `stop`.
+pub fn run(config: &Config, stop: &AtomicBool) -> anyhow::Result<()> {
+    if config.dry_run {
+        bail!("run --dry-run is not built in yet; `lastseen fold` folds files without publishing anything");
+    }
+    let dir = &config.data_dir;
+    std::fs::create_dir_all(dir)
+        .with_context(|| format!("cannot make the state directory {}", dir.display()))?;
+    let instance = Instance::lock(dir)?;
+    match config.log {
+        LogKind::Embedded => {
+            let log = EmbeddedLog::open(dir.join("log"), embedded(config), clock())?;
+            info!(log = "embedded", data_dir = %dir.display(), partitions = log.partitions(), "running");
+            work(config, vec![log.member()?], "embedded".to_owned(), stop)
+        }
+        LogKind::Kafka => kafka(config, &instance, stop),
+    }
+}
+
+fn clock() -> lastseen::log::embedded::Clock {
+    let clock = Clock::host();
+    Arc::new(move || clock.now())
+}
+
+fn embedded(config: &Config) -> EmbeddedConfig {
+    EmbeddedConfig {
+        partitions: config.partitions,
+        retention: config.retention,
+        tombstone_retention: config.tombstone_retention,
+        ..EmbeddedConfig::default()
+    }
+}
+
+#[cfg(not(feature = "kafka"))]
+fn kafka(_: &Config, _: &Instance, _: &AtomicBool) -> anyhow::Result<()> {
+    bail!("this lastseen was built without Kafka (cargo build --features kafka); --log embedded needs none")
+}
+
+#[cfg(feature = "kafka")]
+fn kafka(config: &Config, instance: &Instance, stop: &AtomicBool) -> anyhow::Result<()> {
+    use lastseen::log::kafka::{KafkaLog, topics};
+    let client = |worker: usize| super::kafka::client(config, &instance.id, worker as u32);
+    let first = client(0);
+    let cluster = super::kafka::inspect(&first)?;
+    let report = topics::plan(&first, &cluster, &super::kafka::wanted(config, &first, cluster.brokers));
+    let mut refusals: Vec<String> = report
+        .create
+        .iter()
+        .map(|want| format!("there is no topic {}; `lastseen topics create` makes it", want.name))
+        .collect();
+    let input = |name: &str| InputTopic::ALL.iter().any(|&input| config.topic(Topic::Input(input)) == name);
+    for complaint in &report.complaints {
+        let tolerated = config.allow_create_time
+            && complaint.setting == "message.timestamp.type"
+            && input(&complaint.topic);
+        if complaint.refuse && !tolerated {
+            refusals.push(complaint.to_string());
+        } else {
+            tracing::warn!(topic = complaint.topic, setting = complaint.setting, "{complaint}");
+        }
+    }
+    if !refusals.is_empty() {
+        bail!("the topics on {} are not as they must be:\n{}", first.brokers, refusals.join("\n"));
+    }
+    let mut logs = Vec::new();
+    for worker in 0..config.workers {
+        logs.push(KafkaLog::open(client(worker))?);
+    }
+    info!(log = "kafka", brokers = first.brokers, group = first.group, instance = first.instance, "running");
+    // Another group, or other topics, are another history: no checkpoint of theirs is ours.
+    let name = format!("kafka {} {}", config.kafka.group, config.topic(Topic::Journal));
+    work(config, logs, name, stop)
+}
+
+/// A thread for each log; the first that fails stops the others.
+fn work<L: Log + Send>(
+    config: &Config,
+    logs: Vec<L>,
+    log_name: String,
+    stop: &AtomicBool,
+) -> anyhow::Result<()> {
+    let partitions = config.partitions;
+    let settings = Settings {
+        partitions,
+        record_bytes_max: config.record_bytes,
+        dead_letter_bytes_max: config.record_bytes + HEADROOM_BYTES,
+        refresh: lastseen::domain::time::Millis(config.state_refresh.as_millis() as i64),
+        format: config.output_format,
+        input_names: std::array::from_fn(|index| {
+            config.topic(Topic::Input(InputTopic::ALL[index])).to_owned()
+        }),
+        ..Settings::default()
+    };
+    let worker_config = WorkerConfig {
+        data_dir: config.data_dir.clone(),
+        log_name,
+        settings: Arc::new(settings),
+        commit_interval: config.commit_interval,
+        batch_records: config.batch_records,
+        clock_margin: config.clock_margin,
+        checkpoint_interval: config.state_checkpoint,
+        start: match config.start {
+            StartAt::Earliest => worker::StartAt::Earliest,
+            StartAt::Time(time) => worker::StartAt::Time(time),
+        },
+    };
+    let stats = Arc::new(Stats::default());
+    let results = std::thread::scope(|scope| {
+        let start = |(number, log): (usize, L)| {
+            let worker =
+                Worker::new(log, Clock::host(), worker_config.clone(), Arc::clone(&stats), rand::random());
+            let thread = std::thread::Builder::new().name(format!("worker-{number}"));
+            thread.spawn_scoped(scope, move || {
+                let result = worker.run(stop);
+                // Whoever ends first, by a failure, ends all: half a processor would look like a whole one.
+                stop.store(true, Ordering::SeqCst);
+                result
+            })
+        };
+        let threads: Vec<_> = logs.into_iter().enumerate().map(start).collect();
+        let mut results: Vec<anyhow::Result<()>> = Vec::new();
+        for (number, thread) in threads.into_iter().enumerate() {
+            results.push(match thread.map(ScopedJoinHandle::join) {
+                Ok(Ok(result)) => result.with_context(|| format!("worker {number} stopped")),
+                Ok(Err(_)) => Err(anyhow!("worker {number} panicked; this is a bug in Lastseen")),
+                Err(error) => Err(error).context("cannot start a worker's thread"),
+            });
+        }
+        results
+    });
+    results.into_iter().collect::<anyhow::Result<()>>()?;
+    info!("stopped");
+    Ok(())
+}
+
+/// The id of this instance, in a file of the state directory that is locked while the process lives.
+struct Instance {
+    #[cfg_attr(not(feature = "kafka"), expect(dead_code, reason = "names us to Kafka"))]
+    id: String,
+    _lock: std::fs::File,
+}
+
+impl Instance {
+    fn lock(dir: &Path) -> anyhow::Result<Instance> {
+        let path = dir.join("instance");
+        let broken = || format!("cannot use {}", path.display());
+        let mut options = std::fs::OpenOptions::new();
+        let mut file =
+            options.read(true).write(true).create(true).truncate(false).open(&path).with_context(broken)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(std::fs::TryLockError::WouldBlock) => bail!(
+                "another process uses the state directory {}; stop it, or give this one its own by --data-dir",
+                dir.display()
+            ),
+            Err(std::fs::TryLockError::Error(error)) => return Err(error).with_context(broken),
+        }
+        let mut id = String::new();
+        file.read_to_string(&mut id).with_context(broken)?;
+        let mut id = id.trim().to_owned();
+        if id.is_empty() {
+            id = format!("{:08x}", rand::random::<u32>());
+            file.rewind()
+                .and_then(|()| writeln!(file, "{id}"))
+                .and_then(|()| file.sync_all())
+                .with_context(broken)?;
+        }
+        Ok(Instance { id, _lock: file })
+    }
+}

@@ -1,0 +1,6 @@
+//! What needs a real Kafka: KAFKA_BROKERS names it.
+
+mod log;
+mod main_job;
+mod proxy;
+mod topics;
