@@ -230,8 +230,12 @@ impl Channel {
 
     fn connect_session(&mut self, connected: &Connected<'_>, at: Timestamp, nodes: &Nodes) -> ConnectOutcome {
         let id = connected.session.id;
+        if let Some(open) = self.open.as_mut().filter(|open| open.has_id(id)) {
+            // Of an inferred session this is the connect: it is known now, and once more it is a duplicate for ever.
+            open.inferred = false;
+            return ConnectOutcome::Duplicate;
+        }
         if self.is_nameless_duplicate(Kind::Connect, &connected.session, at)
-            || self.open.as_ref().is_some_and(|open| open.has_id(id))
             || self.find_over(id).is_some_and(|session| session.is_known() && !session.inferred)
         {
             return ConnectOutcome::Duplicate;

@@ -102,6 +102,8 @@ agreement! {
     the_overall_word_agrees_with_the_model: 4000, Observed, Knobs::overall();
     everything_agrees_with_the_model: 4000, Observed, Knobs::everything();
     the_exotic_agrees_with_the_model: 3000, Observed, Knobs::exotic();
+    exotic_sessions_agree_with_the_model: 4000, Observed, Knobs::exotic_sessions();
+    exotic_long_polls_agree_with_the_model: 4000, Observed, Knobs::exotic_long_poll();
     long_polls_with_ticks_agree_with_the_model: 2000, Ticks, Knobs::long_poll().with_ticks();
     availability_with_ticks_agrees_with_the_model: 2000, Ticks, Knobs::availability().with_ticks();
     everything_with_ticks_agrees_with_the_model: 3000, Ticks, Knobs { future: true, ..Knobs::everything() }.with_ticks();

@@ -184,7 +184,12 @@ fn is_poll(body: &Body) -> bool {
 /// A session by its number: the evidence belongs to the session, so that all that names it agrees.
 fn session(knobs: &Knobs, channel: Channel, draft: &Draft, number: u8) -> SessionRef {
     if draft.b % 16 < knobs.without_id {
-        return SessionRef::default();
+        let mut session = SessionRef::default();
+        if knobs.exotic && draft.d & 4 != 0 {
+            session.sequence = (draft.d & 8 != 0).then(|| format!("{:x}", number % 4));
+            session.started_at = (draft.d & 16 != 0).then(|| START + i64::from(number % 4) * 30 * SECOND);
+        }
+        return session;
     }
     let number = number % knobs.ids;
     let prefix = &channel.word()[..1];
@@ -195,6 +200,10 @@ fn session(knobs: &Knobs, channel: Channel, draft: &Draft, number: u8) -> Sessio
     }
     if (number.wrapping_mul(5).wrapping_add(3) % 16) < knobs.started_at {
         session.started_at = Some(START + i64::from(number / 2) * MINUTE);
+    }
+    if knobs.exotic && draft.d % 16 == 3 {
+        // Now and then an event leaves out what others say of the session.
+        (session.sequence, session.started_at) = (None, None);
     }
     session
 }

@@ -197,6 +197,16 @@ impl Knobs {
         }
     }
 
+    /// Sessions whose events are of several minds: evidence without ids, ids without evidence.
+    pub fn exotic_sessions() -> Self {
+        Knobs { exotic: true, without_id: 5, ids: 6, node: 3, sight: 1, ..Self::mixed_evidence() }
+    }
+
+    /// Polls from before a sight, and nodes that go down under them.
+    pub fn exotic_long_poll() -> Self {
+        Knobs { exotic: true, node: 4, sight: 2, disconnected: 4, late: 7, ids: 3, ..Self::long_poll() }
+    }
+
     /// All of it, wilder: negative policy intervals, polls from before a sight, evidence without ids.
     pub fn exotic() -> Self {
         Knobs { exotic: true, future: true, sight: 2, ..Self::everything() }

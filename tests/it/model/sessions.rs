@@ -281,7 +281,12 @@ impl Sessions {
     pub fn connect(&mut self, c: &Connect, nodes: &Nodes) -> Taken {
         let id = c.session.id.as_deref();
         // §3: "same id as the current open session: a duplicate, ignored".
-        if self.is_current(id).is_some() || Self::repeats(&self.last_connect, c.session, c.at) {
+        if let Some(index) = self.is_current(id) {
+            // Of an inferred session this is the connect: it is known from now on.
+            self.all[index].inferred = false;
+            return None;
+        }
+        if Self::repeats(&self.last_connect, c.session, c.at) {
             return None;
         }
         let known = self.find_over(id);
