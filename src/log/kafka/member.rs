@@ -301,6 +301,28 @@ impl KafkaLog {
         Err(error)
     }
 
+    /// Offsets did not come in time. If all else is answered, a transaction is pending on them.
+    fn unanswered(&self, action: &str, code: Code, words: &str) -> LogError {
+        let probe = At { topic: self.config.topic(input(0)).to_owned(), partition: 0, offset: LATEST };
+        let answered = self
+            .client()
+            .is_ok_and(|(client, _)| list_offsets(client, &[probe], false, Duration::from_secs(2)).is_ok());
+        if code == Code::OperationTimedOut && answered {
+            let limit = self.config.transaction_timeout;
+            let message = format!(
+                "a transaction is pending on them; the brokers end it {limit:?} after its beginning, plus their scan. \
+                 If it stays for minutes it hangs: kafka-transactions.sh --bootstrap-server {} describe-producers \
+                 --topic __consumer_offsets --partition N shows it for one N, and abort ends it",
+                self.config.brokers
+            );
+            return LogError::retriable(action, message);
+        }
+        match self.client() {
+            Ok((_, watch)) => watch.explain(action, code, words),
+            Err(error) => error,
+        }
+    }
+
     fn ask(&self, questions: &[At]) -> Result<Vec<At>, LogError> {
         let (client, watch) = self.client()?;
         let found = list_offsets(client, questions, false, self.config.request_timeout);
@@ -403,8 +425,9 @@ impl Log for KafkaLog {
             .flat_map(|partition| names.iter().map(|(_, name)| (*name, *partition, EARLIEST, None)));
         let list = PartitionList::new(questions);
         let (client, watch) = self.client()?;
-        native::committed(client, &list, self.config.request_timeout)
-            .map_err(|(code, words)| watch.explain(ACTION, code, &words))?;
+        if let Err((code, words)) = native::committed(client, &list, self.config.request_timeout) {
+            return Err(self.unanswered(ACTION, code, &words));
+        }
         for (topic, partition, offset, metadata, code) in list.read() {
             if code != Code::NoError {
                 return Err(watch.explain(format!("{ACTION}: {topic}, partition {partition}"), code, ""));
