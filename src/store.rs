@@ -48,16 +48,6 @@ pub enum StoreError {
         /// Its format.
         found: u32,
     },
-    /// It is of another log or partition.
-    #[error("the checkpoint in {} belongs to {found}, not to {wanted}: name another data directory", path.display())]
-    Foreign {
-        /// Where.
-        path: PathBuf,
-        /// Whose it is.
-        found: String,
-        /// Whose it should be.
-        wanted: String,
-    },
 }
 
 /// Where a checkpoint stands.
@@ -129,6 +119,7 @@ impl Store {
         let path = data_dir.join("partitions").join(number.to_string());
         match Self::open_at(&path) {
             Ok(store) => match store.meta() {
+                Ok(Some(meta)) if meta.format > FORMAT => Err(StoreError::Newer { path, found: meta.format }),
                 Ok(_) => Ok((store, None)),
                 Err(problem) => {
                     drop(store);
@@ -182,9 +173,6 @@ impl Store {
     pub fn meta(&self) -> Result<Option<CheckpointMeta>, String> {
         let Some(bytes) = self.db.get(META).map_err(|error| error.to_string())? else { return Ok(None) };
         let meta: CheckpointMeta = serde_json::from_slice(&bytes).map_err(|error| error.to_string())?;
-        if meta.format > FORMAT {
-            return Err(StoreError::Newer { path: self.path.clone(), found: meta.format }.to_string());
-        }
         if meta.head().is_none() {
             return Err("its head hash is damaged".into());
         }

@@ -96,8 +96,8 @@ pub enum WorkerError {
     /// Records that were not read yet are gone.
     #[error(
         "partition {partition}: {topic} begins at offset {low}, but Lastseen has read up to {position} only: records \
-         in between are lost, and so may be what they would have said. Restore them, or start with another group id \
-         and data directory"
+         in between are lost, and so may be what they would have said. Restore them; or begin anew, with new names for \
+         the group, the journal and the state topic, and another data directory"
     )]
     Gap {
         /// Which.

@@ -1,6 +1,9 @@
 //! The core of a partition: devices, nodes, policy and timers under one clock. Pure: events and clock readings in,
 //! effects out, in one order that does not depend on how the input is cut (DESIGN §3.1).
 
+mod change;
+mod undo;
+
 use std::sync::Arc;
 
 use crate::domain::clocks::{Clocks, Quiet};
@@ -11,10 +14,13 @@ use crate::domain::node::{NodeChange, Nodes};
 use crate::domain::policy::Policy;
 use crate::domain::step::Context;
 use crate::domain::time::Timestamp;
-use crate::wire::row::{self, PendingChange, PendingKind, Row, Tombstone};
+use crate::wire::row::{self, Row, Tombstone};
 
 use super::table::{Kind, Table};
 use super::timers::Timers;
+pub use change::{Change, Pending};
+use undo::BeforeStep;
+pub use undo::{Before, Touched};
 
 /// A tombstone as a slot holds it.
 pub fn tombstone_bytes(tombstone: &Tombstone) -> Box<[u8]> {
@@ -32,98 +38,6 @@ pub struct Output {
     pub birth: Timestamp,
     /// What is told.
     pub effect: Effect,
-}
-
-/// A change that goes through all devices in key order before anything later happens.
-#[derive(Clone, PartialEq, Debug)]
-pub enum Change {
-    /// A node went down: its sessions are over.
-    NodeDown {
-        /// The node.
-        node: Box<str>,
-        /// The down.
-        at: Timestamp,
-        /// Concluded from silence.
-        timed_out: bool,
-    },
-    /// A node's time-out was disproved.
-    NodeReturned {
-        /// The node.
-        node: Box<str>,
-        /// The sign of life.
-        at: Timestamp,
-    },
-    /// Another policy is in force.
-    Policy {
-        /// The one before.
-        before: Arc<Policy>,
-    },
-    /// The monitor sees again.
-    Sight,
-}
-
-/// A change under way.
-#[derive(Clone, PartialEq, Debug)]
-pub struct Pending {
-    /// What changes.
-    pub change: Change,
-    /// The record that brought it.
-    pub origin: Origin,
-    /// The last device that it went through.
-    pub after: Option<Box<str>>,
-    /// Devices it has yet to go through, in reverse; made anew where it was lost.
-    todo: Option<Vec<u32>>,
-}
-
-impl Pending {
-    /// A change that goes on after recovery. Of a policy the predecessor is in its own row.
-    pub fn resume(change: PendingChange, predecessor: Option<Policy>) -> Pending {
-        let PendingChange { kind, origin, after } = change;
-        let change = match kind {
-            PendingKind::NodeDown { node, at, timed_out } => Change::NodeDown { node, at, timed_out },
-            PendingKind::NodeReturned { node, at } => Change::NodeReturned { node, at },
-            PendingKind::Policy => Change::Policy { before: Arc::new(predecessor.unwrap_or_default()) },
-            PendingKind::Sight => Change::Sight,
-        };
-        Pending { change, origin, after, todo: None }
-    }
-
-    /// As the partition's row has it.
-    pub fn to_row(&self) -> PendingChange {
-        let kind = match &self.change {
-            Change::NodeDown { node, at, timed_out } => {
-                PendingKind::NodeDown { node: node.clone(), at: *at, timed_out: *timed_out }
-            }
-            Change::NodeReturned { node, at } => PendingKind::NodeReturned { node: node.clone(), at: *at },
-            Change::Policy { .. } => PendingKind::Policy,
-            Change::Sight => PendingKind::Sight,
-        };
-        PendingChange { kind, origin: self.origin, after: self.after.clone() }
-    }
-}
-
-/// How a device was before the step that touched it first.
-#[derive(Debug)]
-pub struct Touched {
-    /// Its number.
-    pub number: u32,
-    /// Its clocks before.
-    pub clocks: Clocks,
-    /// The rest before, if more than its clocks was touched.
-    pub rest: Option<Before>,
-}
-
-/// What a slot held besides its clocks.
-#[derive(Debug)]
-pub struct Before {
-    /// What stood there.
-    pub kind: Kind,
-    /// Its key; kept for a slot that is freed.
-    pub key: Box<str>,
-    /// Its row.
-    pub row: Box<[u8]>,
-    /// Its quiet bits.
-    pub quiet: Quiet,
 }
 
 /// Devices, nodes, policy and timers of one partition.
@@ -159,17 +73,6 @@ pub struct Core {
     before: BeforeStep,
     scratch: Vec<u8>,
     effects: Vec<Effect>,
-}
-
-/// What the step before left, besides the devices.
-#[derive(Clone, Debug)]
-struct BeforeStep {
-    nodes: Nodes,
-    policy: Arc<Policy>,
-    pending: Option<Pending>,
-    clock: Timestamp,
-    sight: Timestamp,
-    sequence: u64,
 }
 
 impl Default for Core {
@@ -460,68 +363,6 @@ impl Core {
         self.start_change(Change::Sight, Origin::Clock);
     }
 
-    fn start_change(&mut self, change: Change, origin: Origin) {
-        assert!(self.pending.is_none(), "one change at a time");
-        self.pending = Some(Pending { change, origin, after: None, todo: None });
-    }
-
-    /// Goes on with the change under way. It must be through before anything later happens.
-    fn run_change(&mut self, limit: usize) -> Progress {
-        let Some(mut pending) = self.pending.take() else { return Progress::Done };
-        let after = pending.after.as_deref();
-        let mut todo = pending.todo.take().unwrap_or_else(|| {
-            let mut todo = self.table.in_key_order(after);
-            todo.reverse();
-            todo
-        });
-        let mut last = None;
-        while let Some(number) = todo.last().copied() {
-            if self.outputs.len() >= limit {
-                if let Some(last) = last {
-                    pending.after = Some(self.table.slot(last).key.clone());
-                }
-                pending.todo = Some(todo);
-                self.pending = Some(pending);
-                return Progress::Full;
-            }
-            todo.pop();
-            last = Some(number);
-            self.change_device(number, &pending);
-        }
-        Progress::Done
-    }
-
-    fn change_device(&mut self, number: u32, pending: &Pending) {
-        let slot = self.table.slot(number);
-        if slot.kind == Kind::Tombstone {
-            if matches!(pending.change, Change::Policy { .. }) {
-                let due = self.tombstone(number).deleted_at + self.policy.tombstone_retention;
-                self.timers.arm(number, Some(due));
-            }
-            return;
-        }
-        if let Change::NodeDown { node, .. } | Change::NodeReturned { node, .. } = &pending.change
-            && memchr::memmem::find(&slot.row, node.as_bytes()).is_none()
-        {
-            // The row does not even mention the node.
-            return;
-        }
-        self.with_device(number, pending.origin, None, |device, context, out| match &pending.change {
-            Change::NodeDown { node, at, timed_out } => {
-                if device.knows_node(node) {
-                    device.node_down(node, *at, *timed_out, context, out);
-                }
-            }
-            Change::NodeReturned { node, at } => {
-                if device.knows_node(node) {
-                    device.node_returned(node, *at, context, out);
-                }
-            }
-            Change::Policy { before } => device.policy_changed(before, context, out),
-            Change::Sight => device.sight(context, out),
-        });
-    }
-
     fn apply_device(
         &mut self,
         key: &str,
@@ -708,115 +549,6 @@ impl Core {
         slot.clocks = device.clocks;
         slot.quiet = device.quiet();
         self.timers.arm(number, due);
-    }
-
-    /// Keeps how a slot was, row and all, if this step did not yet. A slot whose clocks were kept before has two
-    /// entries then; undone in reverse, both count.
-    fn touch_all(&mut self, number: u32) {
-        let slot = self.table.slot_mut(number);
-        if slot.rewritten == self.step {
-            return;
-        }
-        slot.touched = self.step;
-        slot.rewritten = self.step;
-        let rest =
-            Before { kind: slot.kind, key: slot.key.clone(), row: slot.row.clone(), quiet: slot.quiet };
-        self.touched.push(Touched { number, clocks: slot.clocks, rest: Some(rest) });
-    }
-
-    /// Makes everything as it was before this step: its transaction was aborted.
-    pub fn roll_back(&mut self) {
-        let touched = std::mem::take(&mut self.touched);
-        for Touched { number, clocks, rest } in touched.iter().rev() {
-            if let Some(before) = rest {
-                let is_free = self.table.slot(*number).kind == Kind::Free;
-                match (before.kind, is_free) {
-                    (Kind::Free, false) => {
-                        self.table.remove(*number);
-                        continue;
-                    }
-                    (Kind::Free, true) => continue,
-                    (_, true) => self.table.insert_at(*number, &before.key),
-                    (_, false) => {}
-                }
-                let slot = self.table.slot_mut(*number);
-                slot.kind = before.kind;
-                slot.row = before.row.clone();
-                slot.quiet = before.quiet;
-            }
-            self.table.slot_mut(*number).clocks = *clocks;
-        }
-        self.table.rebuild_free();
-        let before = self.before.clone();
-        self.nodes = before.nodes;
-        self.policy = before.policy;
-        self.next_node = None;
-        self.pending = before.pending;
-        self.clock = before.clock;
-        self.sight = before.sight;
-        self.sequence = before.sequence;
-        for Touched { number, .. } in &touched {
-            self.arm(*number);
-        }
-        self.begin_step();
-    }
-
-    /// The nodes before this step.
-    pub fn nodes_before(&self) -> &Nodes {
-        &self.before.nodes
-    }
-
-    /// Whether the policy in force, or the one it replaces, is another than before this step.
-    pub fn policy_moved(&self) -> bool {
-        !Arc::ptr_eq(&self.policy, &self.before.policy)
-            || self.predecessor().is_some() != Self::predecessor_of(&self.before.pending).is_some()
-    }
-
-    /// The policy before the one in force, while the change goes on.
-    pub fn predecessor(&self) -> Option<&Policy> {
-        Self::predecessor_of(&self.pending)
-    }
-
-    fn predecessor_of(pending: &Option<Pending>) -> Option<&Policy> {
-        match &pending.as_ref()?.change {
-            Change::Policy { before } => Some(before),
-            _ => None,
-        }
-    }
-
-    /// Whether what concerns the partition as a whole is another than before this step.
-    pub fn partition_moved(&self) -> bool {
-        self.sight != self.before.sight
-            || self.sequence != self.before.sequence
-            || self.pending.is_some()
-            || self.before.pending.is_some()
-    }
-
-    /// After recovery: the policy before the one in force, while the change goes on.
-    pub fn set_predecessor(&mut self, before: Arc<Policy>) {
-        let change = Change::Policy { before };
-        self.pending = Some(Pending { change, origin: Origin::Clock, after: None, todo: None });
-    }
-
-    /// After recovery: what the partition's row says.
-    pub fn set_facts(&mut self, sight: Timestamp, sequence: u64, pending: Option<Pending>) {
-        self.sight = sight;
-        self.sequence = sequence;
-        self.pending = pending;
-    }
-
-    /// After recovery: makes the slot's hot part, and arms its timer.
-    pub fn prepare(&mut self, number: u32) {
-        if self.table.slot(number).kind == Kind::Live {
-            let quiet = self.device(number).quiet();
-            self.table.slot_mut(number).quiet = quiet;
-        }
-        self.arm(number);
-    }
-
-    /// Number of the partition's own effects, so far.
-    pub fn sequence(&self) -> u64 {
-        self.sequence
     }
 
     /// Arms the timer of a slot by what stands there.

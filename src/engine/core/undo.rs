@@ -1,0 +1,159 @@
+//! What a step touched and how it was before: for the journal, and to undo a step whose transaction was aborted.
+
+use std::sync::Arc;
+
+use crate::domain::clocks::{Clocks, Quiet};
+use crate::domain::effect::Origin;
+use crate::domain::node::Nodes;
+use crate::domain::policy::Policy;
+use crate::domain::time::Timestamp;
+use crate::engine::table::Kind;
+
+use super::Core;
+use super::change::{Change, Pending};
+
+/// How a device was before the step that touched it first.
+#[derive(Debug)]
+pub struct Touched {
+    /// Its number.
+    pub number: u32,
+    /// Its clocks before.
+    pub clocks: Clocks,
+    /// The rest before, if more than its clocks was touched.
+    pub rest: Option<Before>,
+}
+
+/// What a slot held besides its clocks.
+#[derive(Debug)]
+pub struct Before {
+    /// What stood there.
+    pub kind: Kind,
+    /// Its key; kept for a slot that is freed.
+    pub key: Box<str>,
+    /// Its row.
+    pub row: Box<[u8]>,
+    /// Its quiet bits.
+    pub quiet: Quiet,
+}
+
+/// What the step before left, besides the devices.
+#[derive(Clone, Debug)]
+pub(super) struct BeforeStep {
+    pub(super) nodes: Nodes,
+    pub(super) policy: Arc<Policy>,
+    pub(super) pending: Option<Pending>,
+    pub(super) clock: Timestamp,
+    pub(super) sight: Timestamp,
+    pub(super) sequence: u64,
+}
+
+impl Core {
+    /// Keeps how a slot was, row and all, if this step did not yet. A slot whose clocks were kept before has two
+    /// entries then; undone in reverse, both count.
+    pub(super) fn touch_all(&mut self, number: u32) {
+        let slot = self.table.slot_mut(number);
+        if slot.rewritten == self.step {
+            return;
+        }
+        slot.touched = self.step;
+        slot.rewritten = self.step;
+        let rest =
+            Before { kind: slot.kind, key: slot.key.clone(), row: slot.row.clone(), quiet: slot.quiet };
+        self.touched.push(Touched { number, clocks: slot.clocks, rest: Some(rest) });
+    }
+
+    /// Makes everything as it was before this step: its transaction was aborted.
+    pub fn roll_back(&mut self) {
+        let touched = std::mem::take(&mut self.touched);
+        for Touched { number, clocks, rest } in touched.iter().rev() {
+            if let Some(before) = rest {
+                let is_free = self.table.slot(*number).kind == Kind::Free;
+                match (before.kind, is_free) {
+                    (Kind::Free, false) => {
+                        self.table.remove(*number);
+                        continue;
+                    }
+                    (Kind::Free, true) => continue,
+                    (_, true) => self.table.insert_at(*number, &before.key),
+                    (_, false) => {}
+                }
+                let slot = self.table.slot_mut(*number);
+                slot.kind = before.kind;
+                slot.row = before.row.clone();
+                slot.quiet = before.quiet;
+            }
+            self.table.slot_mut(*number).clocks = *clocks;
+        }
+        self.table.rebuild_free();
+        let before = self.before.clone();
+        self.nodes = before.nodes;
+        self.policy = before.policy;
+        self.next_node = None;
+        self.pending = before.pending;
+        self.clock = before.clock;
+        self.sight = before.sight;
+        self.sequence = before.sequence;
+        for Touched { number, .. } in &touched {
+            self.arm(*number);
+        }
+        self.begin_step();
+    }
+
+    /// The nodes before this step.
+    pub fn nodes_before(&self) -> &Nodes {
+        &self.before.nodes
+    }
+
+    /// Whether the policy in force, or the one it replaces, is another than before this step.
+    pub fn policy_moved(&self) -> bool {
+        !Arc::ptr_eq(&self.policy, &self.before.policy)
+            || self.predecessor().is_some() != Self::predecessor_of(&self.before.pending).is_some()
+    }
+
+    /// The policy before the one in force, while the change goes on.
+    pub fn predecessor(&self) -> Option<&Policy> {
+        Self::predecessor_of(&self.pending)
+    }
+
+    fn predecessor_of(pending: &Option<Pending>) -> Option<&Policy> {
+        match &pending.as_ref()?.change {
+            Change::Policy { before } => Some(before),
+            _ => None,
+        }
+    }
+
+    /// Whether what concerns the partition as a whole is another than before this step.
+    pub fn partition_moved(&self) -> bool {
+        self.sight != self.before.sight
+            || self.sequence != self.before.sequence
+            || self.pending.is_some()
+            || self.before.pending.is_some()
+    }
+
+    /// After recovery: the policy before the one in force, while the change goes on.
+    pub fn set_predecessor(&mut self, before: Arc<Policy>) {
+        let change = Change::Policy { before };
+        self.pending = Some(Pending { change, origin: Origin::Clock, after: None, todo: None });
+    }
+
+    /// After recovery: what the partition's row says.
+    pub fn set_facts(&mut self, sight: Timestamp, sequence: u64, pending: Option<Pending>) {
+        self.sight = sight;
+        self.sequence = sequence;
+        self.pending = pending;
+    }
+
+    /// After recovery: makes the slot's hot part, and arms its timer.
+    pub fn prepare(&mut self, number: u32) {
+        if self.table.slot(number).kind == Kind::Live {
+            let quiet = self.device(number).quiet();
+            self.table.slot_mut(number).quiet = quiet;
+        }
+        self.arm(number);
+    }
+
+    /// Number of the partition's own effects, so far.
+    pub fn sequence(&self) -> u64 {
+        self.sequence
+    }
+}
