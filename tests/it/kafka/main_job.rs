@@ -2,7 +2,7 @@
 //! reads verdicts that match what `lastseen fold` says of the same events.
 
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -148,6 +148,35 @@ impl Job {
         essences(published.into_iter())
     }
 
+    /// What `lastseen run --dry-run` says it would publish: the first `count` verdicts.
+    fn dry_run(&self, count: usize) -> Vec<Value> {
+        let mut command = self.lastseen(&["run", "--dry-run"]);
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("run starts");
+        let lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+        let mut processor = Processor(Some(child));
+        let (tell, told) = std::sync::mpsc::channel();
+        std::thread::spawn(move || lines.map_while(Result::ok).try_for_each(|line| tell.send(line)));
+        let mut verdicts = Vec::new();
+        while verdicts.len() < count {
+            let line = told.recv_timeout(Duration::from_secs(60)).expect("a line within a minute");
+            let line: Value = serde_json::from_str(&line).expect("JSON");
+            let topic = line["topic"].as_str().expect("a topic");
+            let kind = topic.rsplit('.').next().expect("a name");
+            if ["status", "alarms", "connection-log"].contains(&kind) {
+                let mut value = line["value"].clone();
+                value["topic"] = json!(kind);
+                verdicts.push(value);
+            }
+        }
+        processor.signal("-TERM");
+        essences(verdicts.into_iter())
+    }
+
     fn run(&self) -> Processor {
         let log = std::fs::File::create(self.dir.path().join("run.log")).expect("a file");
         let mut command = self.lastseen(&["run"]);
@@ -288,8 +317,12 @@ fn what_kafkas_own_clients_read_is_what_fold_says() {
     let ends: Vec<Value> = devices().take(16).map(|device| disconnect(&device, "s1", 140)).collect();
     job.produce("connections", &ends);
 
-    let mut processor = job.run();
+    // A dry run says what it would publish, and publishes nothing.
     let expected = job.folded();
+    assert_eq!(job.dry_run(expected.len()), expected);
+    assert!(job.published().is_empty());
+
+    let mut processor = job.run();
     job.wait_for(expected.len());
     // Killed without a word, it goes on where it was.
     processor.signal("-KILL");
