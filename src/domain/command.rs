@@ -93,11 +93,12 @@ impl Device {
                 Ok(())
             }
             Body::AlarmCommand(body) => self.alarm_command(body, at, step),
+            // What is no command, and a delete, which ends the device, have ways of their own.
             Body::Delete(_)
             | Body::Connected(_)
             | Body::Disconnected(_)
             | Body::ConnectFailed(_)
-            | Body::Activity(_) => Err(Ignored::Unchanged),
+            | Body::Activity(_) => Ok(()),
         }
     }
 
@@ -296,7 +297,8 @@ impl Device {
         if outcome == Outcome::Applied {
             self.facets = Facets::START;
         }
-        step.tell(context, &before, &self.facets.clone(), None, &mut self.sequence, out);
+        let after = self.facets;
+        step.tell(context, &before, &after, None, &mut self.sequence, out);
         outcome
     }
 

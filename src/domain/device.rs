@@ -157,6 +157,7 @@ impl Device {
                 self.activity(event, at, context, out);
                 Outcome::Applied
             }
+            Body::Delete(event) => self.delete(event, at, context, out),
             _ => self.command(body, at, context, out),
         }
     }

@@ -256,8 +256,6 @@ words!(
         AlreadyAcknowledged = "already_acknowledged",
         /// The command was observed before the alarm.
         BeforeAlarm = "before_alarm",
-        /// Maintenance is so already.
-        Unchanged = "unchanged",
         /// Observed before the earliest event of the device.
         BeforeBirth = "before_birth",
     }

@@ -246,7 +246,6 @@ impl Device {
         }
         self.verdict = Some(Verdict {
             deadline: at,
-            counted_from,
             minutes,
             grace: context.policy.grace,
             told_as: self.sequence + 1,

@@ -104,8 +104,6 @@ impl Monitoring {
 pub struct Verdict {
     /// D.
     pub deadline: Timestamp,
-    /// What D was counted from.
-    pub counted_from: Timestamp,
     /// R as D was counted with it.
     pub minutes: i16,
     /// The grace as D was counted with it.
@@ -117,11 +115,10 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    /// Data observed at `at` disproves it: in time, after what D was counted from, and it would have moved D.
+    /// Data observed at `at` disproves it: in time, and it would have moved D. (Then it is also after what D was
+    /// counted from, as SEMANTICS §6 wants: D lies the allowance after that, or later.)
     pub fn is_disproved_by(&self, at: Timestamp) -> bool {
-        at > self.counted_from
-            && at <= self.deadline
-            && at + allowance(self.minutes, self.grace) > self.deadline
+        at <= self.deadline && at + allowance(self.minutes, self.grace) > self.deadline
     }
 }
 

@@ -92,3 +92,63 @@ pub fn name(packet: Packet, channel: ChannelKind, code: u8) -> Option<&'static s
         _ => return None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// SEMANTICS §2, the whole table: every code that is not named is the network's.
+    #[test]
+    fn who_ended_a_session_by_its_mqtt_reason() {
+        for code in 0..=255 {
+            let expected = match code {
+                0x8e => Initiator::TakenOver,
+                0x00 | 0x04 => Initiator::Client,
+                0x87 | 0x89 | 0x8b | 0x98 | 0x9c | 0x9d | 0x9e | 0x9f | 0xa0 | 0xa1 | 0xa2 => {
+                    Initiator::Server
+                }
+                _ => Initiator::Network,
+            };
+            assert_eq!(initiator(None, Some(code), None), expected, "{code:#x}");
+        }
+        assert_eq!(initiator(None, Some(0x8d), None), Initiator::Network, "keep-alive timeout");
+    }
+
+    #[test]
+    fn who_ended_a_session_by_its_close_code() {
+        for code in 0..=300 {
+            let expected = match code {
+                288 => Initiator::TakenOver,
+                91 => Initiator::Client,
+                92 | 93 | 94 => Initiator::Server,
+                _ => Initiator::Network,
+            };
+            assert_eq!(initiator(None, None, Some(code)), expected, "{code}");
+        }
+        assert_eq!(initiator(None, None, None), Initiator::Network);
+    }
+
+    /// Where two codes disagree the first row of the table that either is in counts; what was said counts before all.
+    #[test]
+    fn who_ended_a_session_where_evidence_disagrees() {
+        assert_eq!(initiator(None, Some(0x00), Some(288)), Initiator::TakenOver);
+        assert_eq!(initiator(None, Some(0x8e), Some(91)), Initiator::TakenOver);
+        assert_eq!(initiator(None, Some(0x8b), Some(91)), Initiator::Client);
+        assert_eq!(initiator(None, Some(0x8d), Some(93)), Initiator::Server);
+        for said in Initiator::ALL {
+            assert_eq!(initiator(Some(*said), Some(0x8e), Some(91)), *said);
+        }
+    }
+
+    #[test]
+    fn names_depend_on_the_packet_and_on_mqtt() {
+        use ChannelKind::{LongPoll, Mqtt, Websocket};
+        assert_eq!(name(Packet::Disconnect, Mqtt, 0x00), Some("Normal disconnection"));
+        assert_eq!(name(Packet::Connack, Mqtt, 0x00), Some("Success"));
+        assert_eq!(name(Packet::Connack, Websocket, 0x05), Some("Connection Refused, not authorized"));
+        assert_eq!(name(Packet::Disconnect, Mqtt, 0x04), Some("Disconnect with Will Message"));
+        assert_eq!(name(Packet::Disconnect, Mqtt, 0x8d), Some("Keep Alive timeout"));
+        assert_eq!(name(Packet::Disconnect, Mqtt, 0x03), None);
+        assert_eq!(name(Packet::Disconnect, LongPoll, 0x8d), None);
+    }
+}

@@ -210,3 +210,46 @@ fn capital(text: &str) -> String {
     let mut chars = text.chars();
     chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(hour: i64, minute: i64, millis: i64) -> Timestamp {
+        Timestamp::from_millis(1_767_225_600_000 + (hour * 60 + minute) * 60_000 + millis)
+    }
+
+    /// Word for word as SEMANTICS §8 has it.
+    #[test]
+    fn the_sentence_of_a_deadline() {
+        let (last, deadline) = (at(9, 12, 4_000), at(9, 27, 4_000));
+        assert_eq!(
+            deadline_passed(last, last, 15, IntervalSource::Operator, deadline),
+            "No data since 09:12:04Z; required every 15 min (set by the operator); deadline 09:27:04Z passed."
+        );
+        assert_eq!(
+            deadline_passed(last, Timestamp::NEVER, 15, IntervalSource::Policy, deadline),
+            "No data since monitoring began at 09:12:04Z; required every 15 min (set by the policy); deadline 09:27:04Z \
+             passed."
+        );
+        // A message from before monitoring began is not what the deadline counted from.
+        let earlier = at(9, 0, 0);
+        assert!(deadline_passed(last, earlier, 1, IntervalSource::Device, at(9, 13, 4_005)).ends_with(
+            "began at 09:12:04Z; required every 1 min (set by the device); deadline 09:13:04.005Z passed."
+        ));
+    }
+
+    #[test]
+    fn spans_for_people() {
+        let said = [
+            (0, "0 s"),
+            (61_500, "61.500 s"),
+            (119_000, "119 s"),
+            (150_000, "2 min 30 s"),
+            (7_260_000, "2 h 1 min"),
+        ];
+        for (millis, text) in said {
+            assert_eq!(span(Millis(millis)), text);
+        }
+    }
+}

@@ -289,16 +289,15 @@ fn read_label(value: Value<'_>) -> Result<(&str, &str), CorruptRow> {
 
 fn write_verdict(w: &mut Writer<'_>, verdict: &Verdict) {
     w.time(1, verdict.deadline, NEVER);
-    w.time(2, verdict.counted_from, NEVER);
     if verdict.minutes != 0 {
-        w.signed(3, i64::from(verdict.minutes));
+        w.signed(2, i64::from(verdict.minutes));
     }
     if verdict.grace != Millis(0) {
-        w.signed(4, verdict.grace.0);
+        w.signed(3, verdict.grace.0);
     }
-    w.nonzero(5, verdict.told_as);
+    w.nonzero(4, verdict.told_as);
     if let Some(alarm) = &verdict.alarm {
-        w.message(6, |w| {
+        w.message(5, |w| {
             if !alarm.id.is_empty() {
                 w.text(1, &alarm.id);
             }
@@ -314,22 +313,14 @@ fn write_verdict(w: &mut Writer<'_>, verdict: &Verdict) {
 
 fn read_verdict(value: Value<'_>, birth: i64) -> Result<Verdict, CorruptRow> {
     let mut reader = Reader::new(value.bytes()?);
-    let mut verdict = Verdict {
-        deadline: NEVER,
-        counted_from: NEVER,
-        minutes: 0,
-        grace: Millis(0),
-        told_as: 0,
-        alarm: None,
-    };
+    let mut verdict = Verdict { deadline: NEVER, minutes: 0, grace: Millis(0), told_as: 0, alarm: None };
     while let Some((field, value)) = reader.next()? {
         match field {
             1 => verdict.deadline = value.time(birth)?,
-            2 => verdict.counted_from = value.time(birth)?,
-            3 => verdict.minutes = value.minutes()?,
-            4 => verdict.grace = Millis(value.signed()?),
-            5 => verdict.told_as = value.int()?,
-            6 => verdict.alarm = Some(read_alarm(value, birth)?),
+            2 => verdict.minutes = value.minutes()?,
+            3 => verdict.grace = Millis(value.signed()?),
+            4 => verdict.told_as = value.int()?,
+            5 => verdict.alarm = Some(read_alarm(value, birth)?),
             _ => {}
         }
     }

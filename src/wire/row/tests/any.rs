@@ -61,7 +61,8 @@ fn node_end() -> impl Strategy<Value = NodeEnd> {
     (time(), any::<bool>()).prop_map(|(at, timed_out)| NodeEnd { at, timed_out })
 }
 
-fn session() -> impl Strategy<Value = Session> {
+/// Boxed, as channels are: the trees of values would be too large for a stack.
+fn session() -> BoxedStrategy<Session> {
     let who = (
         option::of(text()),
         option::of(sequence()),
@@ -72,29 +73,31 @@ fn session() -> impl Strategy<Value = Session> {
     let when = (time(), time(), time(), any::<bool>(), any::<bool>(), any::<bool>());
     let ends = (vec(disconnect(), 0..3), option::of(node_end()), time(), time());
     let seen = (vec(time(), 0..3), vec(time(), 0..3));
-    (who, when, ends, seen).prop_map(|(who, when, ends, (early_polls, takeovers))| {
-        let (id, sequence, started_at, node_id, protocol) = who;
-        let (connected_at, polled_at, seen_since, is_usual_poll, can_receive_operations, inferred) = when;
-        let (disconnects, node_end, lapsed_at, superseded_at) = ends;
-        Session {
-            id,
-            sequence,
-            started_at,
-            connected_at,
-            node_id,
-            protocol,
-            can_receive_operations,
-            inferred,
-            polled_at: if is_usual_poll { connected_at } else { polled_at },
-            seen_since,
-            early_polls,
-            disconnects,
-            node_end,
-            lapsed_at,
-            superseded_at,
-            takeovers,
-        }
-    })
+    (who, when, ends, seen)
+        .prop_map(|(who, when, ends, (early_polls, takeovers))| {
+            let (id, sequence, started_at, node_id, protocol) = who;
+            let (connected_at, polled_at, seen_since, is_usual_poll, can_receive_operations, inferred) = when;
+            let (disconnects, node_end, lapsed_at, superseded_at) = ends;
+            Session {
+                id,
+                sequence,
+                started_at,
+                connected_at,
+                node_id,
+                protocol,
+                can_receive_operations,
+                inferred,
+                polled_at: if is_usual_poll { connected_at } else { polled_at },
+                seen_since,
+                early_polls,
+                disconnects,
+                node_end,
+                lapsed_at,
+                superseded_at,
+                takeovers,
+            }
+        })
+        .boxed()
 }
 
 fn evidence() -> impl Strategy<Value = Evidence> {
@@ -108,7 +111,7 @@ fn named_proof() -> impl Strategy<Value = NamedProof> {
     )
 }
 
-fn channel() -> impl Strategy<Value = Channel> {
+fn channel() -> BoxedStrategy<Channel> {
     let sessions = (option::of(session()), option::of(session()), vec(session(), 0..4));
     let ends = (option::of((evidence(), disconnect())), option::of(disconnect()), 0..6usize);
     let rest = (
@@ -116,22 +119,24 @@ fn channel() -> impl Strategy<Value = Channel> {
         [option::of(evidence()), option::of(evidence()), option::of(evidence())],
         vec(time(), 0..9),
     );
-    (sessions, ends, rest).prop_map(|((open, newest_over, closed), (stray_end, recorded, from), rest)| {
-        let (named_proof, last_nameless, failed) = rest;
-        let own_end =
-            closed.iter().chain(&newest_over).flat_map(|session| &session.disconnects).nth(from).copied();
-        Channel {
-            kind: ChannelKind::Other,
-            open,
-            newest_over,
-            closed,
-            stray_end,
-            recorded: own_end.or(recorded),
-            named_proof,
-            last_nameless,
-            failed,
-        }
-    })
+    (sessions, ends, rest)
+        .prop_map(|((open, newest_over, closed), (stray_end, recorded, from), rest)| {
+            let (named_proof, last_nameless, failed) = rest;
+            let own_end =
+                closed.iter().chain(&newest_over).flat_map(|session| &session.disconnects).nth(from).copied();
+            Channel {
+                kind: ChannelKind::Other,
+                open,
+                newest_over,
+                closed,
+                stray_end,
+                recorded: own_end.or(recorded),
+                named_proof,
+                last_nameless,
+                failed,
+            }
+        })
+        .boxed()
 }
 
 fn channels() -> impl Strategy<Value = Vec<Channel>> {
@@ -207,10 +212,9 @@ fn alarm() -> impl Strategy<Value = Alarm> {
 }
 
 fn verdict() -> impl Strategy<Value = Verdict> {
-    (time(), time(), any::<i16>(), any::<i64>(), any::<u64>(), option::of(alarm())).prop_map(
-        |(deadline, counted_from, minutes, grace, told_as, alarm)| Verdict {
+    (time(), any::<i16>(), any::<i64>(), any::<u64>(), option::of(alarm())).prop_map(
+        |(deadline, minutes, grace, told_as, alarm)| Verdict {
             deadline,
-            counted_from,
             minutes,
             grace: Millis(grace),
             told_as,

@@ -87,7 +87,6 @@ fn full() -> Device {
     device.monitoring.floor = at(32);
     device.verdict = Some(Verdict {
         deadline: at(1800),
-        counted_from: at(0),
         minutes: 30,
         grace: Millis(1500),
         told_as: 70,
