@@ -15,7 +15,7 @@ use crate::domain::monitoring::UNAVAILABILITY_TEXT;
 use crate::domain::time::Timestamp;
 
 /// Keys are padded to this width, so that what follows stands in one column for most of them.
-const KEY_WIDTH: usize = 18;
+const KEY_WIDTH: usize = 20;
 
 /// How lines look.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

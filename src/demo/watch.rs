@@ -286,18 +286,16 @@ fn dead_letter_line(record: &Scanned<'_>, style: Style) -> String {
     render::dead_letter(record.timestamp, &key, origin, said("reason"), said("message"), style)
 }
 
-fn dead_letter_json(record: &Scanned<'_>) -> serde_json::Value {
+/// Like `fold`'s lines, it begins with its topic.
+fn dead_letter_json(record: &Scanned<'_>) -> String {
     let said = |name| header(record.headers, name);
-    json!({
-        "topic": "dead-letter",
-        "reason": said("reason"),
-        "message": said("message"),
-        "origin": {
-            "topic": said("origin-topic"),
-            "partition": said("origin-partition").parse::<u32>().ok(),
-            "offset": said("origin-offset").parse::<u64>().ok(),
-        },
-    })
+    let origin = json!({
+        "topic": said("origin-topic"),
+        "partition": said("origin-partition").parse::<u32>().ok(),
+        "offset": said("origin-offset").parse::<u64>().ok(),
+    });
+    let (reason, message) = (json!(said("reason")), json!(said("message")));
+    format!(r#"{{"topic":"dead-letter","reason":{reason},"message":{message},"origin":{origin}}}"#)
 }
 
 /// What a line tells of: the kind of output and the rule that decided.

@@ -97,13 +97,13 @@ fn audit(outcome: Outcome) -> EffectKind {
 fn a_line_says_when_who_what_and_why() {
     assert_eq!(
         line("acme/pump-0017", &lapse(), PLAIN),
-        "13:23:24 ● acme/pump-0017      AVAILABLE → UNAVAILABLE ⇒ Offline  \
+        "13:23:24 ● acme/pump-0017        AVAILABLE → UNAVAILABLE ⇒ Offline  \
          No data since 13:21:24Z; required every 2 min (set by the policy); deadline 13:23:24Z passed."
     );
     let raised = alarm(AlarmEventAction::Raised, AlarmState::Active);
     assert_eq!(
         line("acme/pump-0017", &effect(Rule::DeadlinePassed, "Why.", EffectKind::Alarm(raised)), PLAIN),
-        "13:23:24 ▲ acme/pump-0017      MAJOR alarm unavailability RAISED  Why."
+        "13:23:24 ▲ acme/pump-0017        MAJOR alarm unavailability RAISED  Why."
     );
     let entry = EffectKind::Log(taken_over());
     assert_eq!(
@@ -125,7 +125,7 @@ fn facets_are_named_and_a_retraction_and_progress_are_shown() {
     let change = StatusChange { changes, progress: Some(40), retracts: Some(6) };
     assert_eq!(
         line("acme/x", &effect(Rule::Update, "Why.", EffectKind::Status(change)), PLAIN),
-        "13:23:24 ● acme/x              push NOT_MONITORED → ONLINE, heartbeat UNKNOWN → TIMEOUT \
+        "13:23:24 ● acme/x                push NOT_MONITORED → ONLINE, heartbeat UNKNOWN → TIMEOUT \
          ⇒ Updating 40 % (retracts #6)  Why."
     );
 }
@@ -146,11 +146,11 @@ fn alarms_say_why_they_ended_and_who_cared() {
 fn commands_show_what_they_changed_or_why_they_did_not() {
     assert_eq!(
         line("acme/x", &effect(Rule::MaintenanceOn, "Why.", audit(Outcome::Applied)), PLAIN),
-        "13:23:24 ✎ acme/x              maintenance off → on by kim “new\u{fffd}roof”  Why."
+        "13:23:24 ✎ acme/x                maintenance off → on by kim “new\u{fffd}roof”  Why."
     );
     assert_eq!(
         line("", &effect(Rule::MaintenanceOn, "Why.", audit(Outcome::Ignored(Ignored::NoInterval))), PLAIN),
-        "13:23:24 ✎ (partition)         maintenance ignored (no_interval) by kim “new\u{fffd}roof”  Why."
+        "13:23:24 ✎ (partition)           maintenance ignored (no_interval) by kim “new\u{fffd}roof”  Why."
     );
 }
 
@@ -159,7 +159,7 @@ fn a_dead_letter_says_where_it_stands_and_hides_no_escape_sequence() {
     let origin = Origin::Record { topic: InputTopic::Activity, partition: 2, offset: 17 };
     assert_eq!(
         dead_letter(AT, "acme/\x1b[2Jx", origin, "truncated", "it ends in the middle", PLAIN),
-        "13:23:24 ✗ acme/\u{fffd}[2Jx          dead letter truncated (activity, partition 2, offset 17)  \
+        "13:23:24 ✗ acme/\u{fffd}[2Jx            dead letter truncated (activity, partition 2, offset 17)  \
          it ends in the middle"
     );
 }
