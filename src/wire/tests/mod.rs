@@ -8,6 +8,7 @@ mod refusals;
 mod round_trips;
 mod schema;
 mod strategies;
+mod taken;
 
 use super::decode::{Limits, RawRecord, Scratch, decode};
 use super::partition;
