@@ -3,11 +3,11 @@
 //! * **A commit is one synced write batch**: outputs, journal and offsets, all or nothing. What was acknowledged
 //!   survives kill -9 and loss of power, as far as the disk keeps what it said it had.
 //! * **One writer at a time.** Appends and commits queue up; whoever finds the log idle writes for all who wait, in
-//!   one batch with one sync ([`writer`]). Offsets are given out there, so the order of offsets is the order of writing.
+//!   one batch with one sync (`writer`). Offsets are given out there, so the order of offsets is the order of writing.
 //! * **Readers never wait for writers**: they read below the published high watermarks only, which rise together, after
 //!   the sync; a condition variable wakes those who wait for more.
 //! * **Retention is by the time of appending**, in every topic; `devices.state` keeps the latest record of each key
-//!   ([`retention`]).
+//!   (`retention`).
 
 mod codec;
 mod member;

@@ -9,7 +9,7 @@
 //! * Group protocol: classic, `range` (others break co-partitioning), eager. [`crate::log::Change::Revoked`] is
 //!   answered by [`crate::log::Log::release`]; until then the generation stays and a commit goes through.
 //! * Offsets are ours: always explicit, `auto.offset.reset=error`, no auto commit.
-//! * Transactions: see [`producer`]. What is unknown is asked: the committed offsets carry metadata.
+//! * Transactions: see `producer`. What is unknown is asked: the committed offsets carry metadata.
 
 mod append;
 mod errors;
