@@ -60,7 +60,7 @@ pub struct Channel {
     pub open: Option<Session>,
     /// The newest session known, while it is over.
     pub newest_over: Option<Session>,
-    /// Sessions that are over, without the newest known: in order of arrival of their end, [`CLOSED_MAX`] at most.
+    /// Sessions that are over, without the newest known, in the order in which they came here: [`CLOSED_MAX`] at most.
     pub closed: Vec<Session>,
     /// The latest end of a session that is not remembered.
     pub stray_end: Option<(Evidence, Disconnect)>,

@@ -90,24 +90,24 @@ macro_rules! agreement {
 }
 
 agreement! {
-    sessions_agree_with_the_model: 4000, Observed, Knobs::sessions();
-    many_sessions_agree_with_the_model: 3000, Observed, Knobs::many_sessions();
-    sequences_agree_with_the_model: 4000, Observed, Knobs::sequences();
-    starts_agree_with_the_model: 4000, Observed, Knobs::started();
-    mixed_evidence_agrees_with_the_model: 4000, Observed, Knobs::mixed_evidence();
-    nodes_agree_with_the_model: 4000, Observed, Knobs::nodes();
-    long_polls_agree_with_the_model: 4000, Observed, Knobs::long_poll();
-    availability_agrees_with_the_model: 4000, Observed, Knobs::availability();
-    alarms_agree_with_the_model: 4000, Observed, Knobs::alarms();
-    the_overall_word_agrees_with_the_model: 4000, Observed, Knobs::overall();
-    everything_agrees_with_the_model: 4000, Observed, Knobs::everything();
-    the_exotic_agrees_with_the_model: 3000, Observed, Knobs::exotic();
-    exotic_sessions_agree_with_the_model: 4000, Observed, Knobs::exotic_sessions();
-    exotic_long_polls_agree_with_the_model: 4000, Observed, Knobs::exotic_long_poll();
+    sessions_agree_with_the_model: 2000, Observed, Knobs::sessions();
+    many_sessions_agree_with_the_model: 2000, Observed, Knobs::many_sessions();
+    sequences_agree_with_the_model: 2000, Observed, Knobs::sequences();
+    starts_agree_with_the_model: 2000, Observed, Knobs::started();
+    mixed_evidence_agrees_with_the_model: 2000, Observed, Knobs::mixed_evidence();
+    nodes_agree_with_the_model: 2000, Observed, Knobs::nodes();
+    long_polls_agree_with_the_model: 2000, Observed, Knobs::long_poll();
+    availability_agrees_with_the_model: 2000, Observed, Knobs::availability();
+    alarms_agree_with_the_model: 2000, Observed, Knobs::alarms();
+    the_overall_word_agrees_with_the_model: 2000, Observed, Knobs::overall();
+    everything_agrees_with_the_model: 2000, Observed, Knobs::everything();
+    the_exotic_agrees_with_the_model: 2000, Observed, Knobs::exotic();
+    exotic_sessions_agree_with_the_model: 2000, Observed, Knobs::exotic_sessions();
+    exotic_long_polls_agree_with_the_model: 2000, Observed, Knobs::exotic_long_poll();
     long_polls_with_ticks_agree_with_the_model: 2000, Ticks, Knobs::long_poll().with_ticks();
     availability_with_ticks_agrees_with_the_model: 2000, Ticks, Knobs::availability().with_ticks();
-    everything_with_ticks_agrees_with_the_model: 3000, Ticks, Knobs { future: true, ..Knobs::everything() }.with_ticks();
-    the_exotic_with_ticks_agrees_with_the_model: 3000, Ticks, Knobs::exotic().with_ticks();
+    everything_with_ticks_agrees_with_the_model: 2000, Ticks, Knobs { future: true, ..Knobs::everything() }.with_ticks();
+    the_exotic_with_ticks_agrees_with_the_model: 2000, Ticks, Knobs::exotic().with_ticks();
 }
 
 /// Law 1: the same input, byte-identical outputs and state.
