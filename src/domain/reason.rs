@@ -120,7 +120,7 @@ mod tests {
             let expected = match code {
                 288 => Initiator::TakenOver,
                 91 => Initiator::Client,
-                92 | 93 | 94 => Initiator::Server,
+                92..=94 => Initiator::Server,
                 _ => Initiator::Network,
             };
             assert_eq!(initiator(None, None, Some(code)), expected, "{code}");

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use crate::domain::clocks::Clocks;
-use crate::domain::effect::{EffectKind, InputTopic, Origin, Outcome};
+use crate::domain::effect::{EffectKind, Ignored, InputTopic, Origin, Outcome};
 use crate::domain::event::{Event, split_key};
 use crate::domain::node::Nodes;
 use crate::domain::time::{Millis, Timestamp};
@@ -85,7 +85,7 @@ pub struct Tally {
     /// Took effect.
     pub applied: u64,
     /// Ignored, by reason, in the order of the reasons.
-    pub ignored: [u64; 11],
+    pub ignored: [u64; Ignored::ALL.len()],
     /// Dead letters, by reason, in the order of the reasons.
     pub rejected: [u64; Reason::ALL.len()],
 }
