@@ -1,8 +1,9 @@
 //! The host's clock: the only place that asks for the time.
 
-use std::sync::Arc;
+use std::fmt;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::domain::time::{Millis, Timestamp};
 
@@ -15,9 +16,28 @@ enum Source {
     Host,
     Accelerated { started: Instant, origin: Timestamp, speed: f64 },
     Manual(AtomicI64),
+    Other(Box<dyn TimeSource>),
 }
 
+/// Time of another making: a simulation's.
+pub trait TimeSource: Send + Sync + fmt::Debug {
+    /// What the wall clock shows. It may jump.
+    fn now(&self) -> Timestamp;
+    /// Time since some moment; it never jumps and never goes back.
+    fn elapsed(&self) -> Duration;
+    /// Lets time pass.
+    fn pause(&self, time: Duration);
+}
+
+/// When the process first asked; monotonic time counts from here.
+static BEGAN: LazyLock<Instant> = LazyLock::new(Instant::now);
+
 impl Clock {
+    /// Tells the time of `source`.
+    pub fn of(source: impl TimeSource + 'static) -> Clock {
+        Clock(Arc::new(Source::Other(Box::new(source))))
+    }
+
     /// The host's wall clock.
     pub fn host() -> Clock {
         Clock(Arc::new(Source::Host))
@@ -44,6 +64,23 @@ impl Clock {
                 *origin + Millis((started.elapsed().as_secs_f64() * 1000.0 * speed) as i64)
             }
             Source::Manual(millis) => Timestamp::from_millis(millis.load(Ordering::SeqCst)),
+            Source::Other(source) => source.now(),
+        }
+    }
+
+    /// Monotonic time: it passes as the host's does, whatever the wall clock shows.
+    pub fn elapsed(&self) -> Duration {
+        match &*self.0 {
+            Source::Host | Source::Accelerated { .. } | Source::Manual(_) => BEGAN.elapsed(),
+            Source::Other(source) => source.elapsed(),
+        }
+    }
+
+    /// Waits for so long, or less.
+    pub fn pause(&self, time: Duration) {
+        match &*self.0 {
+            Source::Host | Source::Accelerated { .. } | Source::Manual(_) => std::thread::park_timeout(time),
+            Source::Other(source) => source.pause(time),
         }
     }
 
@@ -51,7 +88,7 @@ impl Clock {
     pub fn speed(&self) -> f64 {
         match &*self.0 {
             Source::Accelerated { speed, .. } => *speed,
-            Source::Host | Source::Manual(_) => 1.0,
+            Source::Host | Source::Manual(_) | Source::Other(_) => 1.0,
         }
     }
 

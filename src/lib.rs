@@ -9,9 +9,7 @@ pub mod fold;
 pub mod log;
 pub mod render;
 pub mod stats;
-#[cfg(feature = "rocksdb")]
 pub mod store;
 pub mod telemetry;
 pub mod wire;
-#[cfg(feature = "rocksdb")]
 pub mod worker;

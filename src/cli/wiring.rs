@@ -15,6 +15,7 @@ use lastseen::log::dry_run::DryRun;
 use lastseen::log::embedded::{EmbeddedConfig, EmbeddedLog};
 use lastseen::log::{Log, OutRecord, Topic, Transaction};
 use lastseen::stats::Stats;
+use lastseen::store::RocksStore;
 use lastseen::wire::dead_letter::HEADROOM_BYTES;
 use lastseen::wire::output::Format;
 use lastseen::worker::{self, Worker, WorkerConfig};
@@ -181,7 +182,6 @@ fn work<L: Log + Send>(
         ..Settings::default()
     };
     let worker_config = WorkerConfig {
-        data_dir: data_dir.to_path_buf(),
         log_name,
         settings: Arc::new(settings),
         commit_interval: config.commit_interval,
@@ -196,8 +196,9 @@ fn work<L: Log + Send>(
     let stats = Arc::new(Stats::default());
     let results = std::thread::scope(|scope| {
         let start = |(number, log): (usize, L)| {
-            let worker =
-                Worker::new(log, Clock::host(), worker_config.clone(), Arc::clone(&stats), rand::random());
+            let store = RocksStore::new(data_dir);
+            let (config, stats) = (worker_config.clone(), Arc::clone(&stats));
+            let worker = Worker::new(log, store, Clock::host(), config, stats, rand::random());
             let thread = std::thread::Builder::new().name(format!("worker-{number}"));
             thread.spawn_scoped(scope, move || {
                 let result = worker.run(stop);

@@ -33,6 +33,7 @@ mod live {
     use crate::log::embedded::{EmbeddedConfig, EmbeddedLog};
     use crate::log::{Append, LogError, OutRecord, Topic};
     use crate::render::Style;
+    use crate::store::RocksStore;
     use crate::wire::partition;
     use crate::worker::{StartAt, Worker, WorkerConfig};
 
@@ -133,7 +134,6 @@ mod live {
     /// leaves.
     fn spawn_worker(log: &EmbeddedLog, clock: &Clock, dir: &Path) -> Result<Part, DemoError> {
         let config = WorkerConfig {
-            data_dir: dir.to_path_buf(),
             log_name: "demo".into(),
             settings: Arc::new(Settings { partitions: PARTITIONS, ..Settings::default() }),
             commit_interval: COMMIT_INTERVAL,
@@ -143,7 +143,8 @@ mod live {
             checkpoint_interval: Duration::from_secs(30),
             start: StartAt::Earliest,
         };
-        let worker = Worker::new(log.member()?, clock.clone(), config, Arc::default(), 0);
+        let store = RocksStore::new(dir);
+        let worker = Worker::new(log.member()?, store, clock.clone(), config, Arc::default(), rand::random());
         Part::spawn("processor", move |stop| {
             worker.run(stop).map_err(|error| DemoError::Worker(error.to_string()))
         })

@@ -4,6 +4,8 @@
 use std::ops::Range;
 use std::time::Duration;
 
+use crate::domain::time::Timestamp;
+
 use super::{
     Bounds, Change, CommitOutcome, Committed, INPUTS, Inbox, Log, LogError, Positions, ScanControl, Scanned,
     Topic, Transaction,
@@ -63,6 +65,11 @@ impl<L: Log, T: FnMut(&Transaction)> Log for DryRun<L, T> {
             Topic::Input(_) => self.log.bounds(topic, partition),
             _ => Ok(Bounds { low: 0, high: 0 }),
         }
+    }
+
+    /// Not known: this worker writes none.
+    fn journal_times(&mut self, _: &[u32]) -> Result<Vec<(u32, Option<Timestamp>)>, LogError> {
+        Ok(Vec::new())
     }
 
     fn scan(

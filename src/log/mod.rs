@@ -298,6 +298,11 @@ pub trait Log {
     /// Low and high watermark of one partition of any topic.
     fn bounds(&mut self, topic: Topic, partition: u32) -> Result<Bounds, LogError>;
 
+    /// The append time of the newest record of each partition's journal, committed or not; `None` where there is none.
+    /// One batched request. Held against the moments between which a worker wrote it, it tells how the host's clock
+    /// stands to the brokers'.
+    fn journal_times(&mut self, partitions: &[u32]) -> Result<Vec<(u32, Option<Timestamp>)>, LogError>;
+
     /// Reads committed records of one partition of any topic, offsets `[from, to)`, in order, until the end of the
     /// range or until `each` breaks. Offsets have holes. Waits for records of open transactions in the range; fails
     /// with [`LogError::retriable`] when they do not come within the configured time.

@@ -9,9 +9,10 @@ use lastseen::domain::effect::InputTopic;
 use lastseen::domain::time::{Millis, Timestamp};
 use lastseen::engine::step::Settings;
 use lastseen::fold::{FoldClock, FoldOptions, run};
-use lastseen::log::embedded::{EmbeddedConfig, EmbeddedLog};
+use lastseen::log::embedded::{EmbeddedConfig, EmbeddedLog, EmbeddedMember};
 use lastseen::log::{Append, OutRecord, Topic};
 use lastseen::stats::Stats;
+use lastseen::store::RocksStore;
 use lastseen::wire::partition;
 use lastseen::worker::{StartAt, Worker, WorkerConfig};
 use serde_json::{Value, json};
@@ -27,7 +28,7 @@ fn at(seconds: i64) -> Timestamp {
 struct Bench {
     clock: Clock,
     log: EmbeddedLog,
-    worker: Option<Worker<lastseen::log::embedded::EmbeddedMember>>,
+    worker: Option<Worker<EmbeddedMember, RocksStore>>,
     dir: tempfile::TempDir,
     sent: Vec<(i64, String)>,
 }
@@ -51,7 +52,6 @@ impl Bench {
 
     fn start(&mut self) {
         let config = WorkerConfig {
-            data_dir: self.dir.path().to_path_buf(),
             log_name: "test".into(),
             settings: Arc::new(Settings { partitions: PARTITIONS, ..Settings::default() }),
             commit_interval: Duration::from_millis(1),
@@ -61,7 +61,9 @@ impl Bench {
             start: StartAt::Earliest,
         };
         let member = self.log.member().expect("one member");
-        self.worker = Some(Worker::new(member, self.clock.clone(), config, Arc::new(Stats::default()), 7));
+        let store = RocksStore::new(self.dir.path());
+        self.worker =
+            Some(Worker::new(member, store, self.clock.clone(), config, Arc::new(Stats::default()), 7));
     }
 
     /// As a kill -9 would: nothing is committed or checkpointed, the process is gone.

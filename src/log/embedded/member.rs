@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::{EmbeddedLog, codec, input};
 use crate::domain::effect::InputTopic;
+use crate::domain::time::Timestamp;
 use crate::log::{
     Bounds, Change, CommitOutcome, Committed, INPUTS, Inbox, Log, LogError, Positions, ScanControl, Scanned,
     Topic, Transaction,
@@ -164,6 +165,11 @@ impl Log for EmbeddedMember {
 
     fn bounds(&mut self, topic: Topic, partition: u32) -> Result<Bounds, LogError> {
         self.log.bounds(topic, partition)
+    }
+
+    fn journal_times(&mut self, partitions: &[u32]) -> Result<Vec<(u32, Option<Timestamp>)>, LogError> {
+        let newest = |&partition: &u32| Ok((partition, self.log.newest_time(Topic::Journal, partition)?));
+        partitions.iter().map(newest).collect()
     }
 
     fn scan(

@@ -212,6 +212,16 @@ impl EmbeddedLog {
         Ok(Bounds { low: head.low, high: head.high })
     }
 
+    /// When the newest record of a partition was appended; `None` where there never was one.
+    ///
+    /// # Errors
+    /// There is no such partition.
+    pub fn newest_time(&self, topic: Topic, partition: u32) -> Result<Option<Timestamp>, LogError> {
+        let slot = self.shared.slot(topic, partition).ok_or_else(|| no_partition(topic, partition))?;
+        let head = lock(&self.shared.heads)[slot];
+        Ok((head.high > 0).then_some(head.last_time))
+    }
+
     /// Reads records of one partition, offsets in `range`, in order, until its end or until `each` breaks. What lies
     /// at or above the high watermark of this moment is not waited for.
     ///

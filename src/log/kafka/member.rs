@@ -9,11 +9,12 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 
 use super::errors::Watch;
 use super::group::{self, Event, Member};
-use super::native::{self, At, EARLIEST, Group, LATEST, PartitionList, Reader, list_offsets};
+use super::native::{self, At, EARLIEST, Group, LATEST, NEWEST, PartitionList, Reader, list_offsets};
 use super::producer::Transactor;
 use super::scan::Scanner;
 use super::{KafkaConfig, reader};
 use crate::domain::effect::InputTopic;
+use crate::domain::time::Timestamp;
 use crate::log::{
     Bounds, Change, CommitOutcome, Committed, INPUTS, Inbox, Log, LogError, Positions, ScanControl, Scanned,
     Topic, Transaction,
@@ -324,6 +325,10 @@ impl KafkaLog {
     }
 
     fn ask(&self, questions: &[At]) -> Result<Vec<At>, LogError> {
+        Ok(self.ask_with_times(questions)?.into_iter().map(|(at, _)| at).collect())
+    }
+
+    fn ask_with_times(&self, questions: &[At]) -> Result<Vec<(At, i64)>, LogError> {
         let (client, watch) = self.client()?;
         let found = list_offsets(client, questions, false, self.config.request_timeout);
         found.map_err(|(code, words)| watch.explain("asking for watermarks", code, &words))
@@ -450,6 +455,17 @@ impl Log for KafkaLog {
         let bounds = Bounds { low: offset(low), high: offset(high) };
         self.highs.insert((topic, partition), bounds.high);
         Ok(bounds)
+    }
+
+    fn journal_times(&mut self, partitions: &[u32]) -> Result<Vec<(u32, Option<Timestamp>)>, LogError> {
+        let journal = self.config.topic(Topic::Journal);
+        let question =
+            |partition: &u32| At { topic: journal.to_owned(), partition: *partition, offset: NEWEST };
+        let questions: Vec<At> = partitions.iter().map(question).collect();
+        let found = self.ask_with_times(&questions)?.into_iter();
+        Ok(found
+            .map(|(at, time)| (at.partition, (time >= 0).then(|| Timestamp::from_millis(time))))
+            .collect())
     }
 
     fn scan(

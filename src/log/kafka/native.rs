@@ -32,6 +32,8 @@ pub struct At {
 pub const EARLIEST: i64 = -2;
 /// The next offset to be written.
 pub const LATEST: i64 = -1;
+/// The record with the latest timestamp (KIP-734); a question only.
+pub const NEWEST: i64 = -3;
 
 fn millis(time: Duration) -> c_int {
     c_int::try_from(time.as_millis()).unwrap_or(c_int::MAX)
@@ -218,14 +220,15 @@ impl Drop for Group {
     }
 }
 
-/// Asks for offsets of partitions, no partition twice, in one request per leading broker; answers in any order.
+/// Asks for offsets of partitions, no partition twice, in one request per leading broker; answers in any order, with the
+/// timestamp of the record where the question was for [`NEWEST`], else −1.
 /// `committed`: up to the last stable offset, not the high watermark.
 pub fn list_offsets(
     client: *mut rd::rd_kafka_t,
     questions: &[At],
     committed: bool,
     timeout: Duration,
-) -> Result<Vec<At>, (Code, String)> {
+) -> Result<Vec<(At, i64)>, (Code, String)> {
     if questions.is_empty() {
         return Ok(Vec::new());
     }
@@ -261,7 +264,7 @@ pub fn list_offsets(
     }
 }
 
-unsafe fn read_offsets(event: *mut rd::rd_kafka_event_t) -> Result<Vec<At>, (Code, String)> {
+unsafe fn read_offsets(event: *mut rd::rd_kafka_event_t) -> Result<Vec<(At, i64)>, (Code, String)> {
     if event.is_null() {
         return Err((Code::OperationTimedOut, "no answer".to_owned()));
     }
@@ -289,7 +292,7 @@ unsafe fn read_offsets(event: *mut rd::rd_kafka_event_t) -> Result<Vec<At>, (Cod
             if code != Code::NoError {
                 return Err((code, format!("{}, partition {}", at.topic, at.partition)));
             }
-            found.push(at);
+            found.push((at, rd::rd_kafka_ListOffsetsResultInfo_timestamp(*infos.add(index))));
         }
         Ok(found)
     }

@@ -41,6 +41,7 @@ impl KafkaTail {
                 Start::At(offset) => Some(*offset),
                 Start::End => ends
                     .iter()
+                    .map(|(end, _)| end)
                     .find(|end| end.partition == *partition && end.topic == config.topic(*topic))
                     .map(|end| end.offset.max(0) as u64),
             };

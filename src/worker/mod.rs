@@ -4,12 +4,12 @@
 //! the log is the only commit point: a step that was not committed is rolled back, and only committed state reaches
 //! the store.
 
+mod restore;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::ControlFlow;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tracing::{debug, info, warn};
 
@@ -18,19 +18,17 @@ use crate::domain::effect::InputTopic;
 use crate::domain::time::{Millis, Timestamp};
 use crate::engine::clock::{self as partition_clock, Blind, Reading, TopicReading};
 use crate::engine::core::Touched;
-use crate::engine::journal::{self, BadEntry, Head};
-use crate::engine::recovery::{Recovery, RecoveryError};
+use crate::engine::journal::{BadEntry, Head};
+use crate::engine::recovery::RecoveryError;
 use crate::engine::step::{Input, Partition, Settings, Told};
 use crate::engine::table::Kind;
 use crate::log::{Change, CommitOutcome, INPUTS, Inbox, Log, LogError, Positions, Slot, Topic, Transaction};
 use crate::stats::Stats;
-use crate::store::{CheckpointMeta, Store, StoreError};
+use crate::store::{Checkpoint, CheckpointMeta, Checkpoints, StoreError};
 
 /// Settings of a worker.
 #[derive(Clone, Debug)]
 pub struct WorkerConfig {
-    /// Where checkpoints are kept.
-    pub data_dir: PathBuf,
     /// Names the log, so that a checkpoint of another one is not mistaken for ours.
     pub log_name: String,
     /// Settings of the steps.
@@ -112,27 +110,29 @@ pub enum WorkerError {
 }
 
 /// A partition that is ours, and what the worker keeps beside it.
-struct Owned {
+struct Owned<C> {
     partition: Partition,
-    store: Store,
+    store: C,
     queues: [Vec<Slot>; INPUTS],
     /// Numbers whose rows or clocks changed since the last checkpoint.
     dirty: BTreeSet<u32>,
     /// Keys that are gone since then.
     gone: BTreeSet<Box<str>>,
-    checkpointed: Instant,
+    /// When, by the monotonic clock.
+    checkpointed: Duration,
     /// Nothing was committed since.
     is_clean: bool,
     blind: Option<Blind>,
 }
 
 /// One worker.
-pub struct Worker<L: Log> {
+pub struct Worker<L: Log, S: Checkpoints> {
     log: L,
+    store: S,
     clock: Clock,
     config: WorkerConfig,
     stats: Arc<Stats>,
-    owned: BTreeMap<u32, Owned>,
+    owned: BTreeMap<u32, Owned<S::Checkpoint>>,
     inbox: Inbox,
     nonce: u64,
     host: HostWatch,
@@ -140,18 +140,26 @@ pub struct Worker<L: Log> {
 
 /// Watches the host's wall clock against its monotonic one.
 struct HostWatch {
-    last: Option<(Instant, Timestamp)>,
+    last: Option<(Duration, Timestamp)>,
 }
 
 /// A jump of this much counts as one.
 const JUMP: i64 = 1_000;
 
-impl<L: Log> Worker<L> {
-    /// A worker over `log`. `nonce` names it as a writer of journal entries and is drawn at random.
-    pub fn new(log: L, clock: Clock, config: WorkerConfig, stats: Arc<Stats>, nonce: u64) -> Worker<L> {
+impl<L: Log, S: Checkpoints> Worker<L, S> {
+    /// A worker over `log`, with checkpoints in `store`. `nonce` names it as a writer of journal entries and is drawn at random.
+    pub fn new(
+        log: L,
+        store: S,
+        clock: Clock,
+        config: WorkerConfig,
+        stats: Arc<Stats>,
+        nonce: u64,
+    ) -> Worker<L, S> {
         let inbox = Inbox::default();
         Worker {
             log,
+            store,
             clock,
             config,
             stats,
@@ -184,7 +192,7 @@ impl<L: Log> Worker<L> {
                 Err(WorkerError::Log(error)) if error.retriable => {
                     warn!(%error, "the log did not answer; trying again");
                     self.stats.log_error();
-                    std::thread::park_timeout(Duration::from_millis(200));
+                    self.clock.pause(Duration::from_millis(200));
                 }
                 Err(error) => return Err(error),
             }
@@ -196,16 +204,17 @@ impl<L: Log> Worker<L> {
 
     /// One turn: gather input for up to a commit interval, then step and commit. Whether there is more to do at once.
     pub fn turn(&mut self, at_once: bool) -> Result<bool, WorkerError> {
-        let deadline = Instant::now() + if at_once { Duration::ZERO } else { self.config.commit_interval };
+        let deadline =
+            self.clock.elapsed() + if at_once { Duration::ZERO } else { self.config.commit_interval };
         loop {
             let room = self.config.batch_records.saturating_sub(self.waiting());
-            let wait = deadline.saturating_duration_since(Instant::now());
+            let wait = deadline.saturating_sub(self.clock.elapsed());
             let changes = self.log.poll(wait, room, &mut self.inbox)?;
             self.sort_inbox();
             for change in changes {
                 self.change(change)?;
             }
-            if Instant::now() >= deadline || self.waiting() >= self.config.batch_records {
+            if self.clock.elapsed() >= deadline || self.waiting() >= self.config.batch_records {
                 break;
             }
         }
@@ -296,9 +305,9 @@ impl<L: Log> Worker<L> {
         if told.is_empty() {
             return Ok(false);
         }
-        let started = Instant::now();
+        let started = self.clock.elapsed();
         let outcome = self.log.commit(&transaction);
-        self.stats.committed(started.elapsed(), &transaction);
+        self.stats.committed(self.clock.elapsed().saturating_sub(started), &transaction);
         self.conclude(outcome, told)
     }
 
@@ -401,7 +410,8 @@ impl<L: Log> Worker<L> {
 
     fn checkpoint_due(&mut self) -> Result<(), WorkerError> {
         let interval = self.config.checkpoint_interval;
-        let due = self.owned.iter().filter(|(_, owned)| owned.checkpointed.elapsed() >= interval);
+        let now = self.clock.elapsed();
+        let due = self.owned.iter().filter(|(_, owned)| now.saturating_sub(owned.checkpointed) >= interval);
         // One a turn: the others wait for the next.
         if let Some(number) = due.map(|(number, _)| *number).next() {
             self.checkpoint(number)?;
@@ -412,7 +422,7 @@ impl<L: Log> Worker<L> {
     /// Writes what changed since the last checkpoint, and where the partition stands.
     fn checkpoint(&mut self, number: u32) -> Result<(), WorkerError> {
         let Some(owned) = self.owned.get_mut(&number) else { return Ok(()) };
-        owned.checkpointed = Instant::now();
+        owned.checkpointed = self.clock.elapsed();
         if owned.is_clean || owned.partition.head.seq == 0 {
             return Ok(());
         }
@@ -441,178 +451,15 @@ impl<L: Log> Worker<L> {
         rows.extend(partition.own_rows().into_iter().map(|(key, value)| (key.into(), Some(value))));
         rows.sort_unstable_by(|a, b| a.0.cmp(&b.0));
         let count = rows.len();
-        let started = Instant::now();
-        owned.store.write(rows.iter_mut().map(|(key, value)| (&**key, value.take())), &meta)?;
-        debug!(partition = number, rows = count, seq = meta.seq, took = ?started.elapsed(), "checkpoint");
+        let started = self.clock.elapsed();
+        owned.store.write(&mut rows.iter_mut().map(|(key, value)| (&**key, value.take())), &meta)?;
+        let took = self.clock.elapsed().saturating_sub(started);
+        debug!(partition = number, rows = count, seq = meta.seq, ?took, "checkpoint");
         owned.dirty.clear();
         owned.gone.clear();
         owned.is_clean = true;
         Ok(())
     }
-
-    /// Recovers a partition that was assigned: newest checkpoint, then rows and packs up to the committed entry.
-    fn restore(&mut self, number: u32) -> Result<Owned, WorkerError> {
-        let started = Instant::now();
-        let committed = self.log.committed(&[number])?;
-        let target = committed_head(number, &committed)?;
-        let state_high = self.log.bounds(Topic::State, number)?.high;
-        let journal = self.log.bounds(Topic::Journal, number)?;
-        let (mut store, note) = Store::open(&self.config.data_dir, number)?;
-        if let Some(note) = note {
-            warn!(partition = number, "{note}");
-        }
-        let meta = store.meta().ok().flatten().filter(|meta| {
-            let is_ours =
-                meta.owner == self.config.log_name && target.is_none_or(|(head, _)| meta.seq <= head.seq);
-            let is_there = meta.journal_offset >= journal.low && meta.journal_offset <= journal.high;
-            is_ours && is_there
-        });
-        if meta.is_none() && store.meta().ok().flatten().is_some() {
-            warn!(
-                partition = number,
-                "the checkpoint is of another log, or older than the journal; it is made anew"
-            );
-            store.destroy()?;
-            store = Store::open(&self.config.data_dir, number)?.0;
-        }
-        let mut attempt = self.recover(number, &store, meta.as_ref(), target, state_high, journal.high);
-        if meta.is_some() && matches!(attempt, Err(WorkerError::Recovery { .. })) {
-            if let Err(error) = &attempt {
-                warn!(partition = number, %error, "the checkpoint is thrown away; the partition is made anew from the log");
-            }
-            store.destroy()?;
-            store = Store::open(&self.config.data_dir, number)?.0;
-            attempt = self.recover(number, &store, None, target, state_high, journal.high);
-        }
-        let mut partition = attempt?;
-        let is_new = partition.head.seq == 0;
-        if is_new {
-            for (index, topic) in InputTopic::ALL.iter().enumerate() {
-                partition.positions[index] = self.first_offset(*topic, number)?;
-            }
-        } else {
-            if let Some((_, positions)) = target {
-                partition.positions = positions;
-            }
-            for (index, topic) in InputTopic::ALL.iter().enumerate() {
-                let low = self.log.bounds(Topic::Input(*topic), number)?.low;
-                let position = partition.positions[index];
-                if low > position {
-                    return Err(WorkerError::Gap { partition: number, topic: *topic, low, position });
-                }
-            }
-        }
-        info!(
-            partition = number,
-            devices = partition.core.table.len(),
-            seq = partition.head.seq,
-            from_checkpoint = meta.as_ref().map(|meta| meta.seq),
-            took = ?started.elapsed(),
-            "partition restored"
-        );
-        self.stats.set_devices(number, partition.core.table.len());
-        let all = (0..partition.core.table.capacity()).collect();
-        Ok(Owned {
-            partition,
-            store,
-            queues: Default::default(),
-            // What the log had beyond the checkpoint is not in it yet; without one, nothing is.
-            dirty: if is_new { BTreeSet::new() } else { all },
-            gone: BTreeSet::new(),
-            checkpointed: Instant::now(),
-            is_clean: is_new,
-            blind: None,
-        })
-    }
-
-    fn first_offset(&mut self, topic: InputTopic, number: u32) -> Result<u64, WorkerError> {
-        let bounds = self.log.bounds(Topic::Input(topic), number)?;
-        let StartAt::Time(start) = self.config.start else { return Ok(bounds.low) };
-        let mut first = bounds.high;
-        self.log.scan(Topic::Input(topic), number, bounds.low..bounds.high, &mut |record| {
-            if record.timestamp >= start {
-                first = record.offset;
-                return ControlFlow::Break(());
-            }
-            ControlFlow::Continue(())
-        })?;
-        Ok(first)
-    }
-
-    fn recover(
-        &mut self,
-        number: u32,
-        store: &Store,
-        meta: Option<&CheckpointMeta>,
-        target: Option<(Head, Positions)>,
-        state_high: u64,
-        journal_high: u64,
-    ) -> Result<Partition, WorkerError> {
-        let failed = |source| WorkerError::Recovery { partition: number, source };
-        let mut recovery = Recovery::new(number, self.config.settings.clone(), self.nonce);
-        let mut state_from = self.log.bounds(Topic::State, number)?.low;
-        let mut journal_from = self.log.bounds(Topic::Journal, number)?.low;
-        if let Some(meta) = meta
-            && let Some(head) = meta.head()
-        {
-            store.rows(|key, value| recovery.row(key, Some(value)))?.map_err(failed)?;
-            recovery.stands_at(head, meta.positions, Timestamp::from_millis(meta.clock_ms));
-            state_from = state_from.max(meta.state_offset);
-            journal_from = meta.journal_offset;
-        }
-        let mut problem = None;
-        self.log.scan(Topic::State, number, state_from..state_high, &mut |record| {
-            let key = record.key.and_then(|key| std::str::from_utf8(key).ok()).unwrap_or_default();
-            match recovery.row(key, record.value) {
-                Ok(()) => ControlFlow::Continue(()),
-                Err(error) => {
-                    problem = Some(failed(error));
-                    ControlFlow::Break(())
-                }
-            }
-        })?;
-        if let Some(problem) = problem {
-            return Err(problem);
-        }
-        let mut problem = None;
-        self.log.scan(Topic::Journal, number, journal_from..journal_high, &mut |record| {
-            let applied = journal::open(record.value.unwrap_or_default())
-                .map_err(|source| WorkerError::Journal { partition: number, source })
-                .and_then(|entry| {
-                    let is_beyond = target.is_some_and(|(head, _)| entry.entry.seq > head.seq);
-                    if is_beyond { Ok(()) } else { recovery.entry(entry).map_err(failed) }
-                });
-            match applied {
-                Ok(()) => ControlFlow::Continue(()),
-                Err(error) => {
-                    problem = Some(error);
-                    ControlFlow::Break(())
-                }
-            }
-        })?;
-        if let Some(problem) = problem {
-            return Err(problem);
-        }
-        recovery.finish(target.map(|(head, _)| head)).map_err(failed)
-    }
-}
-
-/// The head that the committed offsets name, and the offsets; `None` if nothing is committed.
-fn committed_head(
-    number: u32,
-    committed: &[crate::log::Committed],
-) -> Result<Option<(Head, Positions)>, WorkerError> {
-    let Some(known) = committed.iter().find(|known| known.partition == number) else { return Ok(None) };
-    let mut positions = [0; INPUTS];
-    let mut newest: Option<Head> = None;
-    for (index, topic) in InputTopic::ALL.iter().enumerate() {
-        let Some((offset, metadata)) = &known.offsets[index] else { continue };
-        let foreign = WorkerError::ForeignOffsets { partition: number, topic: *topic };
-        let head = Head::from_metadata(metadata).ok_or(foreign)?;
-        positions[index] = *offset;
-        newest = newest.filter(|newest| newest.seq >= head.seq).or(Some(head));
-    }
-    Ok(newest.map(|head| (head, positions)))
 }
 
 /// How many records of each queue a step up to `clock` takes: those that arrived by then. One stamped later than the
@@ -626,8 +473,8 @@ fn eligible(queues: &[Vec<Slot>; INPUTS], clock: Timestamp, host: Timestamp) -> 
     })
 }
 
-fn read_clock(
-    owned: &Owned,
+fn read_clock<C>(
+    owned: &Owned<C>,
     host: Timestamp,
     jumped: bool,
     read_to: Positions,
@@ -648,7 +495,7 @@ fn read_clock(
 /// A clock this far behind the host's makes the partition blind.
 const BLIND_LAG: Millis = Millis::from_seconds(5);
 
-impl Owned {
+impl<C> Owned<C> {
     fn note_blindness(
         &mut self,
         number: u32,
@@ -685,9 +532,9 @@ impl Owned {
 impl HostWatch {
     /// Whether the wall clock moved otherwise than the monotonic one since the last look.
     fn jumped(&mut self, clock: &Clock) -> bool {
-        let (now, wall) = (Instant::now(), clock.now());
+        let (now, wall) = (clock.elapsed(), clock.now());
         let Some((then, before)) = self.last.replace((now, wall)) else { return false };
-        let expected = (now - then).as_millis() as f64 * clock.speed();
+        let expected = now.saturating_sub(then).as_millis() as f64 * clock.speed();
         ((wall - before).0 as f64 - expected).abs() > JUMP as f64 * clock.speed().max(1.0)
     }
 }

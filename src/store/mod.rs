@@ -1,0 +1,138 @@
+//! The store: checkpoints of partitions (DESIGN §2, §3.4).
+//!
+//! A checkpoint is a prefix of what the log committed, never ahead of the log and never repaired in place; one that
+//! cannot be used is thrown away and made anew. RocksDB keeps them; tests put a disk that fails in its place.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::time::Timestamp;
+use crate::engine::journal::{EntryHash, Head};
+use crate::log::Positions;
+
+#[cfg(feature = "rocksdb")]
+mod rocks;
+#[cfg(feature = "rocksdb")]
+pub use rocks::{RocksCheckpoint, RocksStore};
+
+/// The version of the layout on disk.
+const FORMAT: u32 = 1;
+
+/// The checkpoints of an instance, one for each partition.
+pub trait Checkpoints {
+    /// That of one partition.
+    type Checkpoint: Checkpoint;
+
+    /// Opens, or makes, the checkpoint of a partition. One that cannot be opened, or whose position cannot be read, is
+    /// thrown away: the log has everything. The second value says so.
+    fn open(&self, partition: u32) -> Result<(Self::Checkpoint, Option<String>), StoreError>;
+}
+
+/// The checkpoint of one partition.
+pub trait Checkpoint: Sized {
+    /// Where it stands; `None` for a new one. The error says why it is unusable.
+    fn meta(&self) -> Result<Option<CheckpointMeta>, String>;
+
+    /// Gives every row: key and value as on `devices.state`. The first error of `each` ends it.
+    fn rows<E>(&self, each: impl FnMut(&str, &[u8]) -> Result<(), E>) -> Result<Result<(), E>, StoreError>;
+
+    /// Writes rows that changed since the last checkpoint (`None`: gone) and the position, all or nothing; durable on
+    /// return. Rows in key order are written several times faster.
+    fn write(
+        &self,
+        rows: &mut dyn Iterator<Item = (&str, Option<Vec<u8>>)>,
+        meta: &CheckpointMeta,
+    ) -> Result<(), StoreError>;
+
+    /// Throws it away.
+    fn destroy(self) -> Result<(), StoreError>;
+}
+
+/// What went wrong with a store.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// RocksDB failed.
+    #[error("{action} the checkpoint in {}: {source}", path.display())]
+    Database {
+        /// What was being done.
+        action: &'static str,
+        /// Where.
+        path: PathBuf,
+        /// What the database said.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The file system failed.
+    #[error("{action} {}: {source}", path.display())]
+    Files {
+        /// What was being done.
+        action: &'static str,
+        /// Where.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A newer program wrote it.
+    #[error("the checkpoint in {} has format {found}; this program knows {FORMAT}: use the newer program, or delete the directory, and it is made anew from the log", path.display())]
+    Newer {
+        /// Where.
+        path: PathBuf,
+        /// Its format.
+        found: u32,
+    },
+}
+
+/// Where a checkpoint stands.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct CheckpointMeta {
+    format: u32,
+    /// The log and partition that it is of.
+    pub owner: String,
+    /// The entry whose state it holds.
+    pub epoch: u64,
+    /// Its number.
+    pub seq: u64,
+    hash: String,
+    /// Input offsets after it.
+    pub positions: Positions,
+    /// Its clock, in milliseconds since the epoch.
+    pub clock_ms: i64,
+    /// Rows on `devices.state` from this offset on are newer.
+    pub state_offset: u64,
+    /// Entries of the journal from this offset on are newer.
+    pub journal_offset: u64,
+    /// Sum of the hashes of its rows.
+    pub state_hash: String,
+}
+
+impl CheckpointMeta {
+    /// Where a partition stands.
+    pub fn new(
+        owner: String,
+        head: Head,
+        positions: Positions,
+        clock: Timestamp,
+        state_hash: u128,
+        state_offset: u64,
+        journal_offset: u64,
+    ) -> CheckpointMeta {
+        CheckpointMeta {
+            format: FORMAT,
+            owner,
+            epoch: head.epoch,
+            seq: head.seq,
+            hash: head.hash.to_string(),
+            positions,
+            clock_ms: clock.millis(),
+            state_offset,
+            journal_offset,
+            state_hash: format!("{state_hash:032x}"),
+        }
+    }
+
+    /// The head it stands at; `None` if the hash is damaged.
+    pub fn head(&self) -> Option<Head> {
+        let hash = EntryHash(u128::from_str_radix(&self.hash, 16).ok()?);
+        Some(Head { epoch: self.epoch, seq: self.seq, hash })
+    }
+}

@@ -1,0 +1,182 @@
+//! Restoring a partition that was assigned: checkpoint, rows, packs, up to the entry that the committed offsets name
+//! (DESIGN §3.4).
+
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+
+use tracing::{info, warn};
+
+use super::{Owned, StartAt, Worker, WorkerError};
+use crate::domain::effect::InputTopic;
+use crate::domain::time::Timestamp;
+use crate::engine::journal::{self, Head};
+use crate::engine::recovery::Recovery;
+use crate::engine::step::Partition;
+use crate::log::{INPUTS, Log, Positions, Topic};
+use crate::store::{Checkpoint, CheckpointMeta, Checkpoints};
+
+impl<L: Log, S: Checkpoints> Worker<L, S> {
+    /// Recovers a partition that was assigned: newest checkpoint, then rows and packs up to the committed entry.
+    pub(super) fn restore(&mut self, number: u32) -> Result<Owned<S::Checkpoint>, WorkerError> {
+        let started = self.clock.elapsed();
+        let committed = self.log.committed(&[number])?;
+        let target = committed_head(number, &committed)?;
+        let state_high = self.log.bounds(Topic::State, number)?.high;
+        let journal = self.log.bounds(Topic::Journal, number)?;
+        let (mut store, note) = self.store.open(number)?;
+        if let Some(note) = note {
+            warn!(partition = number, "{note}");
+        }
+        let meta = store.meta().ok().flatten().filter(|meta| {
+            let is_ours =
+                meta.owner == self.config.log_name && target.is_none_or(|(head, _)| meta.seq <= head.seq);
+            let is_there = meta.journal_offset >= journal.low && meta.journal_offset <= journal.high;
+            is_ours && is_there
+        });
+        if meta.is_none() && store.meta().ok().flatten().is_some() {
+            warn!(
+                partition = number,
+                "the checkpoint is of another log, or older than the journal; it is made anew"
+            );
+            store.destroy()?;
+            store = self.store.open(number)?.0;
+        }
+        let mut attempt = self.recover(number, &store, meta.as_ref(), target, state_high, journal.high);
+        if meta.is_some() && matches!(attempt, Err(WorkerError::Recovery { .. })) {
+            if let Err(error) = &attempt {
+                warn!(partition = number, %error, "the checkpoint is thrown away; the partition is made anew from the log");
+            }
+            store.destroy()?;
+            store = self.store.open(number)?.0;
+            attempt = self.recover(number, &store, None, target, state_high, journal.high);
+        }
+        let mut partition = attempt?;
+        let is_new = partition.head.seq == 0;
+        if is_new {
+            for (index, topic) in InputTopic::ALL.iter().enumerate() {
+                partition.positions[index] = self.first_offset(*topic, number)?;
+            }
+        } else {
+            if let Some((_, positions)) = target {
+                partition.positions = positions;
+            }
+            for (index, topic) in InputTopic::ALL.iter().enumerate() {
+                let low = self.log.bounds(Topic::Input(*topic), number)?.low;
+                let position = partition.positions[index];
+                if low > position {
+                    return Err(WorkerError::Gap { partition: number, topic: *topic, low, position });
+                }
+            }
+        }
+        info!(
+            partition = number,
+            devices = partition.core.table.len(),
+            seq = partition.head.seq,
+            from_checkpoint = meta.as_ref().map(|meta| meta.seq),
+            took = ?self.clock.elapsed().saturating_sub(started),
+            "partition restored"
+        );
+        self.stats.set_devices(number, partition.core.table.len());
+        let all = (0..partition.core.table.capacity()).collect();
+        Ok(Owned {
+            partition,
+            store,
+            queues: Default::default(),
+            // What the log had beyond the checkpoint is not in it yet; without one, nothing is.
+            dirty: if is_new { BTreeSet::new() } else { all },
+            gone: BTreeSet::new(),
+            checkpointed: self.clock.elapsed(),
+            is_clean: is_new,
+            blind: None,
+        })
+    }
+
+    fn first_offset(&mut self, topic: InputTopic, number: u32) -> Result<u64, WorkerError> {
+        let bounds = self.log.bounds(Topic::Input(topic), number)?;
+        let StartAt::Time(start) = self.config.start else { return Ok(bounds.low) };
+        let mut first = bounds.high;
+        self.log.scan(Topic::Input(topic), number, bounds.low..bounds.high, &mut |record| {
+            if record.timestamp >= start {
+                first = record.offset;
+                return ControlFlow::Break(());
+            }
+            ControlFlow::Continue(())
+        })?;
+        Ok(first)
+    }
+
+    fn recover(
+        &mut self,
+        number: u32,
+        store: &S::Checkpoint,
+        meta: Option<&CheckpointMeta>,
+        target: Option<(Head, Positions)>,
+        state_high: u64,
+        journal_high: u64,
+    ) -> Result<Partition, WorkerError> {
+        let failed = |source| WorkerError::Recovery { partition: number, source };
+        let mut recovery = Recovery::new(number, self.config.settings.clone(), self.nonce);
+        let mut state_from = self.log.bounds(Topic::State, number)?.low;
+        let mut journal_from = self.log.bounds(Topic::Journal, number)?.low;
+        if let Some(meta) = meta
+            && let Some(head) = meta.head()
+        {
+            store.rows(|key, value| recovery.row(key, Some(value)))?.map_err(failed)?;
+            recovery.stands_at(head, meta.positions, Timestamp::from_millis(meta.clock_ms));
+            state_from = state_from.max(meta.state_offset);
+            journal_from = meta.journal_offset;
+        }
+        let mut problem = None;
+        self.log.scan(Topic::State, number, state_from..state_high, &mut |record| {
+            let key = record.key.and_then(|key| std::str::from_utf8(key).ok()).unwrap_or_default();
+            match recovery.row(key, record.value) {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(error) => {
+                    problem = Some(failed(error));
+                    ControlFlow::Break(())
+                }
+            }
+        })?;
+        if let Some(problem) = problem {
+            return Err(problem);
+        }
+        let mut problem = None;
+        self.log.scan(Topic::Journal, number, journal_from..journal_high, &mut |record| {
+            let applied = journal::open(record.value.unwrap_or_default())
+                .map_err(|source| WorkerError::Journal { partition: number, source })
+                .and_then(|entry| {
+                    let is_beyond = target.is_some_and(|(head, _)| entry.entry.seq > head.seq);
+                    if is_beyond { Ok(()) } else { recovery.entry(entry).map_err(failed) }
+                });
+            match applied {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(error) => {
+                    problem = Some(error);
+                    ControlFlow::Break(())
+                }
+            }
+        })?;
+        if let Some(problem) = problem {
+            return Err(problem);
+        }
+        recovery.finish(target.map(|(head, _)| head)).map_err(failed)
+    }
+}
+
+/// The head that the committed offsets name, and the offsets; `None` if nothing is committed.
+fn committed_head(
+    number: u32,
+    committed: &[crate::log::Committed],
+) -> Result<Option<(Head, Positions)>, WorkerError> {
+    let Some(known) = committed.iter().find(|known| known.partition == number) else { return Ok(None) };
+    let mut positions = [0; INPUTS];
+    let mut newest: Option<Head> = None;
+    for (index, topic) in InputTopic::ALL.iter().enumerate() {
+        let Some((offset, metadata)) = &known.offsets[index] else { continue };
+        let foreign = WorkerError::ForeignOffsets { partition: number, topic: *topic };
+        let head = Head::from_metadata(metadata).ok_or(foreign)?;
+        positions[index] = *offset;
+        newest = newest.filter(|newest| newest.seq >= head.seq).or(Some(head));
+    }
+    Ok(newest.map(|head| (head, positions)))
+}
