@@ -192,6 +192,8 @@ impl Partition {
             && self.core.fired == 0
             && self.core.outputs.is_empty()
             && self.core.touched.is_empty()
+            // A change may come to its end without another word: the row that says so must be written.
+            && !self.core.partition_moved()
             && !full;
         if is_idle && self.head.seq > 0 && self.core.clock - started_at < self.settings.idle {
             self.core.clock = started_at;
