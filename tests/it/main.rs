@@ -10,6 +10,7 @@ mod laws;
 mod log;
 mod model;
 mod scenarios;
+mod sim;
 mod tidy;
 #[cfg(feature = "rocksdb")]
 mod worker;
