@@ -119,6 +119,8 @@ pub struct Config {
     pub start: StartAt,
     /// Publish nothing.
     pub dry_run: bool,
+    /// Records that are gone before they were read are given up.
+    pub accept_loss: bool,
     /// Of [`LogKind::Kafka`].
     pub kafka: Kafka,
     /// Names by [`Topic::number`].
@@ -380,6 +382,7 @@ fn typed(settings: &[(&'static Key, Setting)], client: &BTreeMap<String, (String
         data_dir: PathBuf::from(text("data_dir")),
         start: time(&text("start")).map_or(StartAt::Earliest, StartAt::Time),
         dry_run: flag("dry_run"),
+        accept_loss: flag("accept_loss"),
         kafka: Kafka {
             brokers: text("kafka.brokers").split(',').map(str::trim).collect::<Vec<_>>().join(","),
             group: text("kafka.group"),

@@ -32,6 +32,9 @@ pub struct Run {
     /// Workers of this process
     #[arg(long, value_name = "NUMBER")]
     workers: Option<String>,
+    /// Go on although records are gone that were not read yet; the journal says which
+    #[arg(long)]
+    accept_loss: bool,
     /// Accept input topics whose records are stamped by their producers
     #[arg(long)]
     allow_create_time: bool,
@@ -47,6 +50,7 @@ impl Run {
             ("start", "--start", self.start.clone()),
             ("kafka.instance", "--instance", self.instance.clone()),
             ("worker.count", "--workers", self.workers.clone()),
+            ("accept_loss", "--accept-loss", on(self.accept_loss)),
             ("clock.allow_create_time", "--allow-create-time", on(self.allow_create_time)),
         ];
         let flags = flags.into_iter().filter_map(|(key, flag, value)| Some(said(key, flag, value?)));

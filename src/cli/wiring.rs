@@ -192,6 +192,8 @@ fn work<L: Log + Send>(
             StartAt::Earliest => worker::StartAt::Earliest,
             StartAt::Time(time) => worker::StartAt::Time(time),
         },
+        allow_create_time: config.allow_create_time,
+        accept_loss: config.accept_loss,
     };
     let stats = Arc::new(Stats::default());
     let results = std::thread::scope(|scope| {

@@ -168,6 +168,12 @@ pub const KEYS: &[Key] = &[
         "Consume and fold, publish nothing, and say what would have been published. Joins no group, keeps its state in a \
          scratch directory.",
     ),
+    flag(
+        "accept_loss",
+        false,
+        "Go on although records are gone that were not read yet. The journal says which, and no device is called \
+         offline for what was lost. For one start, by --accept-loss.",
+    ),
     text(
         "kafka.brokers",
         check::brokers,

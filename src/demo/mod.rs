@@ -35,7 +35,7 @@ mod live {
     use crate::render::Style;
     use crate::store::RocksStore;
     use crate::wire::partition;
-    use crate::worker::{StartAt, Worker, WorkerConfig};
+    use crate::worker::{Worker, WorkerConfig};
 
     const PARTITIONS: u32 = 4;
     const COMMIT_INTERVAL: Duration = Duration::from_millis(50);
@@ -141,7 +141,7 @@ mod live {
             // The clock of the demo runs faster than the host's, and so must what it waits for.
             clock_margin: Millis((10.0 * clock.speed().max(1.0)) as i64),
             checkpoint_interval: Duration::from_secs(30),
-            start: StartAt::Earliest,
+            ..WorkerConfig::default()
         };
         let store = RocksStore::new(dir);
         let worker = Worker::new(log.member()?, store, clock.clone(), config, Arc::default(), rand::random());

@@ -20,12 +20,20 @@ words!(
         MaintenanceOff = "maintenance_off", Registered = "registered", Lifecycle = "lifecycle", Update = "update",
         PollSettings = "poll_settings", AlarmCommand = "alarm_command", PolicyChanged = "policy_changed",
         Deleted = "deleted", Sight = "sight",
+        Blind = "blind", BlindOver = "blind_over", Gap = "gap",
     }
 );
 
 words!(
     /// Which input topic a record came from; the order is that of equal arrivals (DESIGN §3.1).
     InputTopic { Control = "control", Connections = "connections", Activity = "activity" }
+);
+
+words!(
+    /// Why the monitor cannot judge (SEMANTICS §9).
+    Blind {
+        Backlog = "backlog", Skew = "clock_skew", Unreadable = "unreadable_input", Silence = "silent_input",
+    }
 );
 
 /// Where the deciding record stands in the log.

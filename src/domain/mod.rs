@@ -9,6 +9,7 @@ pub mod device;
 pub mod effect;
 pub mod event;
 pub mod facet;
+pub mod habit;
 mod judge;
 mod long_poll;
 pub mod monitoring;

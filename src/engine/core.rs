@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::domain::clocks::{Clocks, Quiet};
 use crate::domain::device::Device;
-use crate::domain::effect::{AuditEntry, Cause, Effect, EffectKind, Ignored, Origin, Outcome, Rule};
+use crate::domain::effect::{AuditEntry, Blind, Cause, Effect, EffectKind, Ignored, Origin, Outcome, Rule};
 use crate::domain::event::{Body, Delete, Event, NodeEvent, NodeStatus, Subject};
 use crate::domain::node::{NodeChange, Nodes};
 use crate::domain::policy::Policy;
@@ -27,6 +27,15 @@ pub fn tombstone_bytes(tombstone: &Tombstone) -> Box<[u8]> {
     let mut bytes = Vec::new();
     row::encode_row(0, &Row::Tombstone(*tombstone), &mut bytes);
     bytes.into()
+}
+
+fn words(reason: Blind) -> &'static str {
+    match reason {
+        Blind::Backlog => "records are waiting to be read",
+        Blind::Skew => "the clocks of host and brokers disagree, or the host's jumped",
+        Blind::Unreadable => "the inputs cannot be read",
+        Blind::Silence => "the inputs are silent against their habit",
+    }
 }
 
 /// An effect and whose it is.
@@ -55,6 +64,8 @@ pub struct Core {
     pub clock: Timestamp,
     /// The last return of sight.
     pub sight: Timestamp,
+    /// Why the monitor is blind, and the clock when that began.
+    pub blind: Option<(Blind, Timestamp)>,
     /// Events whose time was clamped, so far.
     pub clamped: u64,
     /// What this step touched, in order of first touch.
@@ -84,6 +95,7 @@ impl Default for Core {
             pending: None,
             clock: Timestamp::NEVER,
             sight: Timestamp::NEVER,
+            blind: None,
             clamped: 0,
             touched: Vec::new(),
             outputs: Vec::new(),
@@ -98,6 +110,7 @@ impl Default for Core {
                 pending: None,
                 clock: Timestamp::NEVER,
                 sight: Timestamp::NEVER,
+                blind: None,
                 sequence: 0,
             },
             scratch: Vec::new(),
@@ -129,6 +142,7 @@ impl Core {
             pending: self.pending.clone(),
             clock: self.clock,
             sight: self.sight,
+            blind: self.blind,
             sequence: self.sequence,
         };
     }
@@ -163,22 +177,19 @@ impl Core {
                 return Progress::Done;
             }
             if self.outputs.len() >= limit {
-                return Progress::Full;
+                let is_more = node.is_some() || self.is_due(to);
+                return if is_more { Progress::Full } else { Progress::Done };
             }
             match (node, device) {
                 (Some(due), device) if device.is_none_or(|(other, _)| due <= other) => self.time_out_node(),
-                (_, Some((due, _))) => {
-                    if self.fire_moment(due, limit) == Progress::Full {
-                        return Progress::Full;
-                    }
-                }
+                (_, Some((due, _))) => self.fire_moment(due, limit),
                 _ => return Progress::Done,
             }
         }
     }
 
     /// Looks at every device whose entry is due at `moment`, in key order.
-    fn fire_moment(&mut self, moment: Timestamp, limit: usize) -> Progress {
+    fn fire_moment(&mut self, moment: Timestamp, limit: usize) {
         let mut numbers = Vec::new();
         while let Some((due, number)) = self.timers.next(moment)
             && due == moment
@@ -195,11 +206,24 @@ impl Core {
                 for rest in &numbers[index..] {
                     self.timers.arm(*rest, Some(moment));
                 }
-                return Progress::Full;
+                return;
             }
             self.fire_device(*number, moment);
         }
-        Progress::Done
+    }
+
+    /// Whether anything is due of any device. An entry of the timers may be too early, and whether it is must not show:
+    /// who recovers has none of those.
+    fn is_due(&mut self, to: Timestamp) -> bool {
+        while let Some((_, number)) = self.timers.next(to) {
+            let due = self.due(number);
+            if due.is_some_and(|due| due <= to) {
+                return true;
+            }
+            self.timers.take();
+            self.timers.arm(number, due);
+        }
+        false
     }
 
     /// Fires what is due of one device at `moment`; arms it for what follows.
@@ -269,6 +293,21 @@ impl Core {
         sentence: String,
     ) {
         self.sequence += 1;
+        self.tell(at, rule, origin, command, subject, before, after, sentence);
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn tell(
+        &mut self,
+        at: Timestamp,
+        rule: Rule,
+        origin: Origin,
+        command: &'static str,
+        subject: &str,
+        before: &str,
+        after: &str,
+        sentence: String,
+    ) {
         let entry = AuditEntry {
             command,
             outcome: Outcome::Applied,
@@ -361,6 +400,41 @@ impl Core {
         let sentence = format!("The monitor sees again since {}.", at.time_of_day());
         self.audit(at, Rule::Sight, Origin::Clock, "sight", "", "blind", "sees", sentence);
         self.start_change(Change::Sight, Origin::Clock);
+    }
+
+    /// Tells where a blind spell begins or ends, or its reason changes. It has no number among the partition's
+    /// effects: they are those that `fold` tells too, and the engine alone is ever blind.
+    pub fn look(&mut self, blind: Option<Blind>) {
+        let now = self.clock;
+        if self.blind.map(|(blind, _)| blind) == blind {
+            return;
+        }
+        if let Some((reason, since)) = self.blind.take() {
+            let sentence = format!(
+                "The monitor was blind from {} to {}: {}. No deadline was judged before it saw again.",
+                since.time_of_day(),
+                now.time_of_day(),
+                words(reason)
+            );
+            let (before, after) = (format!("blind since {since}"), format!("sees since {now}"));
+            self.tell(now, Rule::BlindOver, Origin::Clock, "blind", reason.word(), &before, &after, sentence);
+        }
+        if let Some(reason) = blind {
+            let sentence = format!(
+                "The monitor cannot judge what is later than {}: {}. The clock waits.",
+                now.time_of_day(),
+                words(reason)
+            );
+            let after = format!("blind since {now}");
+            self.tell(now, Rule::Blind, Origin::Clock, "blind", reason.word(), "sees", &after, sentence);
+            self.blind = Some((reason, now));
+        }
+    }
+
+    /// Tells that records are lost, and that this was accepted; `what`: which.
+    pub fn lose(&mut self, what: &str) {
+        let sentence = format!("Records were lost before they were read, and that was accepted: {what}.");
+        self.tell(self.clock, Rule::Gap, Origin::Clock, "accept_loss", "", "", what, sentence);
     }
 
     fn apply_device(
@@ -553,14 +627,18 @@ impl Core {
 
     /// Arms the timer of a slot by what stands there.
     pub fn arm(&mut self, number: u32) {
-        if number >= self.table.capacity() {
-            return;
+        if number < self.table.capacity() {
+            let due = self.due(number);
+            self.timers.arm(number, due);
         }
-        let due = match self.table.slot(number).kind {
+    }
+
+    /// When a slot has to be looked at, by what stands there.
+    fn due(&self, number: u32) -> Option<Timestamp> {
+        match self.table.slot(number).kind {
             Kind::Free => None,
             Kind::Tombstone => Some(self.tombstone(number).deleted_at + self.policy.tombstone_retention),
             Kind::Live => self.device(number).next_due(&self.policy).map(|(due, _)| due),
-        };
-        self.timers.arm(number, due);
+        }
     }
 }

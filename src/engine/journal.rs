@@ -101,6 +101,56 @@ impl Consumed {
     }
 }
 
+/// Records that were gone before they could be read, and accepted as lost.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Gap {
+    /// Where reading stood, per input topic.
+    pub from: Positions,
+    /// Where it goes on.
+    pub to: Positions,
+    /// Why it was accepted.
+    pub note: String,
+}
+
+impl Gap {
+    /// As the entry has it.
+    pub fn to_proto(&self) -> proto::Gap {
+        let lost =
+            InputTopic::ALL.iter().enumerate().filter(|(index, _)| self.to[*index] > self.from[*index]);
+        let range = |(index, topic): (usize, &InputTopic)| proto::ConsumedRange {
+            topic: *topic as u32 + 1,
+            from: self.from[index],
+            to: self.to[index],
+            count: 0,
+            hash: 0,
+        };
+        proto::Gap { lost: lost.map(range).collect(), note: self.note.clone() }
+    }
+
+    /// From an entry whose step began at `positions`.
+    pub fn of(gap: &proto::Gap, positions: Positions) -> Gap {
+        let mut to = positions;
+        for range in &gap.lost {
+            if let Some(position) = to.get_mut((range.topic as usize).wrapping_sub(1)) {
+                *position = range.to;
+            }
+        }
+        Gap { from: positions, to, note: gap.note.clone() }
+    }
+
+    /// In words: what is lost.
+    pub fn words(&self) -> String {
+        let lost =
+            InputTopic::ALL.iter().enumerate().filter(|(index, _)| self.to[*index] > self.from[*index]);
+        let parts: Vec<String> = lost
+            .map(|(index, topic)| {
+                format!("{topic} {} to {}", self.from[index], self.to[index].saturating_sub(1))
+            })
+            .collect();
+        format!("{} ({})", parts.join(", "), self.note)
+    }
+}
+
 /// The number that stands for an output topic in an entry; the journal itself has none.
 pub fn output_number(topic: Topic) -> Option<u32> {
     match topic {
@@ -197,18 +247,9 @@ impl Entry {
         Timestamp::from_millis(self.entry.clock_ms)
     }
 
-    /// Moves positions past what was consumed. A gap between them and the entry is returned: topic, where we are,
-    /// where the entry goes on.
-    pub fn move_positions(&self, positions: &mut Positions) -> Result<(), (InputTopic, u64, u64)> {
-        for range in &self.entry.ranges {
-            let index = (range.topic as usize).wrapping_sub(1);
-            let Some(topic) = InputTopic::ALL.get(index) else { continue };
-            if range.from != positions[index] && positions[index] != u64::MAX {
-                return Err((*topic, positions[index], range.from));
-            }
-            positions[index] = range.to;
-        }
-        Ok(())
+    /// All input offsets after the step.
+    pub fn positions(&self) -> Option<Positions> {
+        self.entry.positions.as_slice().try_into().ok()
     }
 }
 

@@ -7,6 +7,7 @@ pub mod core;
 pub mod journal;
 pub mod pack;
 pub mod recovery;
+pub mod state_hash;
 pub mod step;
 pub mod table;
 pub mod timers;

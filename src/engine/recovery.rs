@@ -3,14 +3,16 @@
 
 use std::sync::Arc;
 
+use crate::domain::policy::Policy;
 use crate::domain::time::Timestamp;
 use crate::log::Positions;
-use crate::wire::row::{self, CorruptRow, Row, key};
+use crate::wire::row::{self, CorruptRow, PendingChange, Row, key};
 
 use super::core::{Pending, tombstone_bytes};
 use super::journal::{Entry, Head};
 use super::pack::{self, DamagedPack, Packed};
-use super::step::{Partition, Settings, clocks_hash, nodes_hash, row_hash};
+use super::state_hash::{clocks_hash, nodes_hash, row_hash};
+use super::step::{Partition, Settings, Sweep};
 use super::table::Kind;
 
 /// Why a partition cannot be recovered from what is there.
@@ -67,6 +69,10 @@ pub struct Recovery {
     /// Entry that each number's row is of: a pack touches it only if newer.
     seqs: Vec<u64>,
     nodes_seq: u64,
+    /// Entry that the partition's own row is of.
+    partition_seq: u64,
+    change: Option<PendingChange>,
+    predecessor: Option<Policy>,
     last: Option<Entry>,
 }
 
@@ -77,6 +83,9 @@ impl Recovery {
             partition: Partition::new(number, settings, nonce),
             seqs: Vec::new(),
             nodes_seq: 0,
+            partition_seq: 0,
+            change: None,
+            predecessor: None,
             last: None,
         }
     }
@@ -113,17 +122,24 @@ impl Recovery {
             }
             Row::Policy(policy) => {
                 self.partition.core.policy = Arc::new(policy.policy);
-                if let Some(predecessor) = policy.predecessor {
-                    self.partition.core.set_predecessor(Arc::new(predecessor));
-                }
+                self.predecessor = policy.predecessor;
+                self.partition.core.pending = self.pending();
             }
             Row::Partition(facts) => {
-                let predecessor = self.partition.core.predecessor().cloned();
-                let pending = facts.pending.map(|pending| Pending::resume(pending, predecessor));
-                self.partition.core.set_facts(facts.sight, facts.sequence, pending);
+                self.change = facts.pending;
+                let pending = self.pending();
+                self.partition.core.set_facts(facts.sight, facts.blind, facts.sequence, pending);
+                self.partition.habit = facts.habit;
+                self.partition_seq = seq;
             }
         }
         Ok(())
+    }
+
+    /// The change under way. What is known of a policy's stands in two rows, which come in either order.
+    fn pending(&self) -> Option<Pending> {
+        let change = self.change.clone()?;
+        Some(Pending::resume(change, self.predecessor.clone()))
     }
 
     fn remove(&mut self, row_key: &str) {
@@ -156,7 +172,8 @@ impl Recovery {
     }
 
     /// The entry that the checkpoint stands at: the chain goes on from it.
-    pub fn stands_at(&mut self, head: Head, positions: Positions, clock: Timestamp) {
+    pub fn stands_at(&mut self, head: Head, positions: Positions, clock: Timestamp, sweep: Sweep) {
+        self.partition.sweep = sweep;
         self.partition.head = head;
         self.partition.positions = positions;
         self.partition.core.clock = clock;
@@ -198,14 +215,23 @@ impl Recovery {
             }
         });
         damaged.map_err(|source| RecoveryError::Pack { seq, source })?;
-        for range in &entry.entry.ranges {
-            if let Some(position) = self.partition.positions.get_mut((range.topic as usize).wrapping_sub(1)) {
-                *position = range.to;
-            }
+        if let Some(positions) = entry.positions() {
+            self.partition.positions = positions;
         }
         self.partition.head = entry.head();
         self.partition.core.clock = clock;
-        self.partition.sweep.floor = entry.entry.floor;
+        if let Some(sweep) = &entry.entry.sweep {
+            self.partition.sweep = Sweep {
+                next: sweep.next,
+                started_at: sweep.started_ms,
+                started_seq: sweep.started_seq,
+                floor: entry.entry.floor,
+            };
+        }
+        if self.partition_seq < seq {
+            let last = entry.entry.last_arrival_ms.map_or(Timestamp::NEVER, Timestamp::from_millis);
+            self.partition.habit.replace(entry.entry.habit.iter().map(row::hour), last);
+        }
         self.last = Some(entry);
         Ok(())
     }

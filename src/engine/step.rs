@@ -3,11 +3,11 @@
 
 use std::sync::Arc;
 
-use xxhash_rust::xxh3::{Xxh3, xxh3_64};
+use xxhash_rust::xxh3::xxh3_64;
 
-use crate::domain::clocks::Clocks;
-use crate::domain::effect::{EffectKind, Ignored, InputTopic, Origin, Outcome};
+use crate::domain::effect::{Blind, EffectKind, Ignored, InputTopic, Origin, Outcome, Rule};
 use crate::domain::event::{Event, split_key};
+use crate::domain::habit::Habit;
 use crate::domain::node::Nodes;
 use crate::domain::time::{Millis, Timestamp};
 use crate::log::{INPUTS, OutRecord, Positions, Slot, Topic};
@@ -18,8 +18,9 @@ use crate::wire::row::{self, DeviceRow, PartitionRow, PolicyRow, Row, key};
 use crate::wire::{dead_letter, pb as proto, policy};
 
 use super::core::{Core, Progress, Touched};
-use super::journal::{self, Consumed, FOLD_VERSION, Head};
+use super::journal::{self, Consumed, FOLD_VERSION, Gap, Head};
 use super::pack::PackWriter;
+use super::state_hash::{clocks_hash, nodes_hash, row_hash};
 use super::table::Kind;
 
 /// Settings of a step. All of it is in the journal, for a replay must have the same.
@@ -77,6 +78,26 @@ pub struct Input<'a> {
     pub positions: Positions,
     /// The clock reading.
     pub clock: Timestamp,
+    /// Sight returns at this moment, before anything else happens. Not while a change is under way.
+    pub sight: Option<Timestamp>,
+    /// Records that were lost, and accepted as lost, before this step.
+    pub gap: Option<&'a Gap>,
+    /// Why the monitor cannot judge, at the end of the step.
+    pub blind: Option<Blind>,
+    /// An entry is wanted, whether anything happens or not: its append time tells the log's clock.
+    pub entry_wanted: bool,
+}
+
+impl<'a> Input<'a> {
+    /// Records and a clock reading, and nothing besides.
+    pub fn new(
+        queues: [&'a [Slot]; INPUTS],
+        arena: &'a [u8],
+        positions: Positions,
+        clock: Timestamp,
+    ) -> Input<'a> {
+        Input { queues, arena, positions, clock, sight: None, gap: None, blind: None, entry_wanted: false }
+    }
 }
 
 /// What became of the records of a step (SEMANTICS law 6).
@@ -137,6 +158,8 @@ pub struct Partition {
     pub state_hash: u128,
     /// The sweep.
     pub sweep: Sweep,
+    /// How often records arrive.
+    pub habit: Habit,
     /// Names the writer of entries.
     pub nonce: u64,
     /// Settings.
@@ -145,12 +168,13 @@ pub struct Partition {
     before: BeforeStep,
 }
 
-#[derive(Debug, Default, Clone, Copy)]
+#[derive(Debug, Default, Clone)]
 struct BeforeStep {
     head: Head,
     positions: Positions,
     state_hash: u128,
     sweep: Sweep,
+    habit: Habit,
 }
 
 impl Partition {
@@ -163,6 +187,7 @@ impl Partition {
             positions: [0; INPUTS],
             state_hash: 0,
             sweep: Sweep::default(),
+            habit: Habit::default(),
             nonce,
             settings,
             scratch: Scratch::default(),
@@ -179,7 +204,16 @@ impl Partition {
             positions: self.positions,
             state_hash: self.state_hash,
             sweep: self.sweep,
+            habit: self.habit.clone(),
         };
+        let before = self.core.clock;
+        if let Some(gap) = input.gap {
+            self.positions = gap.to;
+            self.core.lose(&gap.words());
+        }
+        if let Some(at) = input.sight {
+            self.core.see(at.max(before));
+        }
         let started_at = self.core.clock;
         let mut work = Work {
             taken: [0; INPUTS],
@@ -188,6 +222,10 @@ impl Partition {
             tally: Tally::default(),
         };
         let mut full = self.run(input, started_at, &mut work) == Progress::Full;
+        if !full {
+            // A step that is cut has not come to the moment that this is said of.
+            self.core.look(input.blind);
+        }
         let is_idle = work.taken == [0; INPUTS]
             && self.core.fired == 0
             && self.core.outputs.is_empty()
@@ -195,7 +233,8 @@ impl Partition {
             // A change may come to its end without another word: the row that says so must be written.
             && !self.core.partition_moved()
             && !full;
-        if is_idle && self.head.seq > 0 && self.core.clock - started_at < self.settings.idle {
+        let is_early = self.head.seq > 0 && self.core.clock - started_at < self.settings.idle;
+        if is_idle && is_early && !input.entry_wanted {
             self.core.clock = started_at;
             return None;
         }
@@ -207,13 +246,14 @@ impl Partition {
             self.positions[index] = work.consumed[index].to;
         }
         full |= (0..INPUTS).any(|index| work.taken[index] < input.queues[index].len());
-        Some(self.tell(work, full))
+        Some(self.tell(input, work, full))
     }
 
     /// Undoes the last step: its transaction was aborted.
     pub fn roll_back(&mut self) {
-        let BeforeStep { head, positions, state_hash, sweep } = self.before;
+        let BeforeStep { head, positions, state_hash, sweep, habit } = std::mem::take(&mut self.before);
         self.core.roll_back();
+        self.habit = habit;
         self.head = head;
         self.positions = positions;
         self.state_hash = state_hash;
@@ -240,6 +280,7 @@ impl Partition {
                 return Progress::Full;
             }
             arrivals[index] = arrival;
+            self.habit.arrival(arrival);
             let slot = &input.queues[index][work.taken[index]];
             work.taken[index] += 1;
             self.fold(slot, input.arena, arrival, work);
@@ -305,7 +346,7 @@ impl Partition {
     }
 
     /// Encodes what the step has to say, and seals its entry.
-    fn tell(&mut self, work: Work, full: bool) -> Told {
+    fn tell(&mut self, input: &Input<'_>, work: Work, full: bool) -> Told {
         let Work { taken, consumed, mut records, tally } = work;
         let clock = self.core.clock;
         let seq = self.head.seq + 1;
@@ -320,6 +361,10 @@ impl Partition {
             let mut value = Vec::new();
             output::encode(self.settings.format, &identity, &told.effect, &mut value);
             let id = match (&told.effect.kind, told.effect.cause.origin) {
+                // Of these there is one of a kind in an entry, and they have no number of their own.
+                _ if matches!(told.effect.cause.rule, Rule::Blind | Rule::BlindOver | Rule::Gap) => {
+                    format!("audit:{}:{}:{seq}", self.number, told.effect.cause.rule).into_bytes()
+                }
                 // There is one for each command: its own place names it.
                 (EffectKind::Audit(_), Origin::Record { topic, partition, offset }) => {
                     format!("audit:{topic}/{partition}/{offset}").into_bytes()
@@ -342,6 +387,7 @@ impl Partition {
         // Rows name the entry that writes them.
         self.head.seq = seq;
         let rows = self.changed_rows();
+        let sweep_began = self.sweep.started_seq == 0 || self.sweep.started_seq == seq;
         let swept = self.sweep_rows(seq);
         for key in self.freed_keys() {
             records.push(self.own_row(&key, None));
@@ -349,7 +395,7 @@ impl Partition {
         for number in rows.iter().chain(&swept.numbers) {
             records.extend(self.row(*number).map(|(key, value)| self.own_row(&key, Some(value))));
         }
-        let pack = self.settle_touched(previous, &mut records);
+        let pack = self.settle_touched(sweep_began, &mut records);
         let entry = proto::JournalEntry {
             partition: self.number,
             epoch: self.head.epoch,
@@ -371,7 +417,7 @@ impl Partition {
             change_place: self.change_place(),
             outputs: journal::produced(&records),
             clock_pack: pack,
-            sweep: swept.span,
+            sweep: Some(swept.span),
             floor: self.sweep.floor,
             state_hash: self.state_hash.to_le_bytes().to_vec(),
             fold_version: FOLD_VERSION,
@@ -387,8 +433,14 @@ impl Partition {
                 refresh_ms: self.settings.refresh.0 as u64,
                 sweep_rows_max: self.settings.sweep_rows_max,
             }),
-            sight_ms: None,
-            gap: None,
+            sight_ms: input.sight.map(Timestamp::millis),
+            gap: input.gap.map(Gap::to_proto),
+            // What was looked at: a step that was cut did not, and nothing else in the entry would tell.
+            blind: self.core.blind.map_or(0, |(blind, _)| row::blind_number(blind)),
+            habit: self.habit.changed_since(&self.before.habit).map(row::hour_message).collect(),
+            positions: self.positions.to_vec(),
+            last_arrival_ms: (self.habit.last() != self.before.habit.last())
+                .then(|| self.habit.last().millis()),
         };
         let (bytes, hash) = journal::seal(&entry);
         self.head = Head { epoch: self.head.epoch, seq, hash };
@@ -445,7 +497,8 @@ impl Partition {
         let numbers = (from..to)
             .filter(|number| self.core.table.slot(*number).kind != Kind::Free && !changed.contains(number))
             .collect();
-        Swept { numbers, span: (to > from).then_some(proto::Sweep { from, to }) }
+        let Sweep { next, started_at, started_seq, .. } = self.sweep;
+        Swept { numbers, span: proto::Sweep { from, to, next, started_ms: started_at, started_seq } }
     }
 
     /// The row of a number as it stands: its key and value on `devices.state`; none for a free one.
@@ -490,7 +543,13 @@ impl Partition {
 
     fn partition_row(&self) -> Row<'static> {
         let pending = self.core.pending.as_ref().map(|pending| pending.to_row());
-        Row::Partition(PartitionRow { sight: self.core.sight, sequence: self.core.sequence(), pending })
+        Row::Partition(PartitionRow {
+            sight: self.core.sight,
+            sequence: self.core.sequence(),
+            pending,
+            blind: self.core.blind,
+            habit: self.habit.clone(),
+        })
     }
 
     /// Keys whose rows are gone: the tombstone of a deleted device stood long enough.
@@ -508,7 +567,7 @@ impl Partition {
 
     /// Brings the state hash up to date with what the step touched, packs the clocks that merely moved, and adds the
     /// rows of nodes, policy and partition that changed.
-    fn settle_touched(&mut self, previous: Head, records: &mut Vec<OutRecord>) -> Vec<u8> {
+    fn settle_touched(&mut self, sweep_began: bool, records: &mut Vec<OutRecord>) -> Vec<u8> {
         let touched = std::mem::take(&mut self.core.touched);
         let mut order: Vec<u32> = (0..touched.len() as u32).collect();
         order.sort_by_key(|index| touched[*index as usize].number);
@@ -530,8 +589,8 @@ impl Partition {
             }
         }
         self.core.touched = touched;
-        let nodes = self.tell_nodes(records);
-        self.tell_partition(previous, records);
+        let nodes = self.tell_nodes(sweep_began, records);
+        self.tell_partition(sweep_began, records);
         pack.finish(&nodes)
     }
 
@@ -552,14 +611,15 @@ impl Partition {
     }
 
     /// The nodes whose heartbeats merely moved; where more changed, the nodes' row.
-    fn tell_nodes(&mut self, records: &mut Vec<OutRecord>) -> Vec<(u32, Timestamp)> {
+    fn tell_nodes(&mut self, sweep_began: bool, records: &mut Vec<OutRecord>) -> Vec<(u32, Timestamp)> {
         let before = self.core.nodes_before();
         let after = &self.core.nodes;
-        if before == after {
+        if before == after && (!sweep_began || after.0.is_empty()) {
             return Vec::new();
         }
         let sum = self.state_hash.wrapping_sub(nodes_hash(before)).wrapping_add(nodes_hash(after));
-        let moved = heartbeats(before, after);
+        // A sweep writes the partition's own rows at its start: the packs before it need not be kept.
+        let moved = heartbeats(before, after).filter(|_| !sweep_began);
         self.state_hash = sum;
         match moved {
             Some(moved) => moved,
@@ -571,11 +631,11 @@ impl Partition {
         }
     }
 
-    fn tell_partition(&mut self, previous: Head, records: &mut Vec<OutRecord>) {
-        if self.core.policy_moved() || previous.seq == 0 {
+    fn tell_partition(&mut self, sweep_began: bool, records: &mut Vec<OutRecord>) {
+        if self.core.policy_moved() || sweep_began {
             records.push(self.own_row(key::POLICY, Some(self.encoded(&self.policy_row()))));
         }
-        if self.core.partition_moved() || previous.seq == 0 {
+        if self.core.partition_moved() || sweep_began {
             records.push(self.own_row(key::PARTITION, Some(self.encoded(&self.partition_row()))));
         }
     }
@@ -601,7 +661,7 @@ struct Work {
 
 struct Swept {
     numbers: Vec<u32>,
-    span: Option<proto::Sweep>,
+    span: proto::Sweep,
 }
 
 fn topic_of(kind: &EffectKind) -> Topic {
@@ -611,44 +671,6 @@ fn topic_of(kind: &EffectKind) -> Topic {
         EffectKind::Log(_) => Topic::ConnectionLog,
         EffectKind::Audit(_) => Topic::Audit,
     }
-}
-
-/// The hash of a row, as part of the state hash.
-pub fn row_hash(kind: Kind, number: u32, key: &str, row: &[u8]) -> u128 {
-    if kind == Kind::Free {
-        return 0;
-    }
-    let mut hash = Xxh3::new();
-    hash.update(&number.to_le_bytes());
-    hash.update(&(key.len() as u32).to_le_bytes());
-    hash.update(key.as_bytes());
-    hash.update(row);
-    hash.digest128()
-}
-
-/// The hash of a device's clocks, as part of the state hash.
-pub fn clocks_hash(kind: Kind, number: u32, clocks: &Clocks) -> u128 {
-    if kind != Kind::Live {
-        return 0;
-    }
-    let times = [clocks.last_message, clocks.last_activity, clocks.last_poll];
-    let mut bytes = [0u8; 56];
-    bytes[..4].copy_from_slice(&number.to_le_bytes());
-    bytes[4] = clocks.kind as u8;
-    for (index, time) in times.iter().chain(&clocks.channels).enumerate() {
-        bytes[8 + index * 8..16 + index * 8].copy_from_slice(&time.millis().to_le_bytes());
-    }
-    xxhash_rust::xxh3::xxh3_128(&bytes)
-}
-
-/// The hash of the nodes, as part of the state hash.
-pub fn nodes_hash(nodes: &Nodes) -> u128 {
-    if nodes.0.is_empty() {
-        return 0;
-    }
-    let mut bytes = Vec::new();
-    row::encode_row(0, &Row::Nodes(nodes.clone()), &mut bytes);
-    xxhash_rust::xxh3::xxh3_128(&bytes)
 }
 
 /// The nodes whose heartbeats merely moved, by place; `None` if more changed.

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::time::Timestamp;
 use crate::engine::journal::{EntryHash, Head};
+use crate::engine::step::{Partition, Sweep};
 use crate::log::Positions;
 
 #[cfg(feature = "rocksdb")]
@@ -101,33 +101,40 @@ pub struct CheckpointMeta {
     pub state_offset: u64,
     /// Entries of the journal from this offset on are newer.
     pub journal_offset: u64,
+    /// Where its sweep stands: next number, start, first entry, floor.
+    sweep: (u32, i64, u64, u64),
     /// Sum of the hashes of its rows.
     pub state_hash: String,
 }
 
 impl CheckpointMeta {
-    /// Where a partition stands.
+    /// Where a partition stands. `state_offset`, `journal_offset`: what is newer begins there.
     pub fn new(
         owner: String,
-        head: Head,
-        positions: Positions,
-        clock: Timestamp,
-        state_hash: u128,
+        partition: &Partition,
         state_offset: u64,
         journal_offset: u64,
     ) -> CheckpointMeta {
+        let (head, sweep) = (partition.head, partition.sweep);
         CheckpointMeta {
             format: FORMAT,
             owner,
             epoch: head.epoch,
             seq: head.seq,
             hash: head.hash.to_string(),
-            positions,
-            clock_ms: clock.millis(),
+            positions: partition.positions,
+            clock_ms: partition.core.clock.millis(),
             state_offset,
             journal_offset,
-            state_hash: format!("{state_hash:032x}"),
+            sweep: (sweep.next, sweep.started_at, sweep.started_seq, sweep.floor),
+            state_hash: format!("{:032x}", partition.state_hash),
         }
+    }
+
+    /// Where its sweep stands.
+    pub fn sweep(&self) -> Sweep {
+        let (next, started_at, started_seq, floor) = self.sweep;
+        Sweep { next, started_at, started_seq, floor }
     }
 
     /// The head it stands at; `None` if the hash is damaged.

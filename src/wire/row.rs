@@ -17,6 +17,7 @@ use prost::Message;
 
 pub use facts::{decode_facts, encode_facts};
 pub use partition::{PartitionRow, PendingChange, PendingKind, PolicyRow};
+pub use partition::{blind_number, blind_of, hour, hour_message};
 
 use self::bytes::{Reader, Value, Writer, timestamp, word};
 use super::pb;

@@ -6,24 +6,26 @@
 
 mod changes;
 mod restore;
+mod sight;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tracing::{debug, info, warn};
+use tracing::{debug, warn};
 
+use self::sight::{HostWatch, Standing, eligible};
 use crate::clock::Clock;
 use crate::domain::effect::InputTopic;
 use crate::domain::time::{Millis, Timestamp};
-use crate::engine::clock::{self as partition_clock, Blind, Reading, TopicReading};
+use crate::engine::clock::Blind;
 use crate::engine::core::Touched;
-use crate::engine::journal::BadEntry;
+use crate::engine::journal::{BadEntry, Gap};
 use crate::engine::recovery::RecoveryError;
 use crate::engine::step::{Input, Partition, Settings, Told};
 use crate::engine::table::Kind;
-use crate::log::{Change, CommitOutcome, INPUTS, Inbox, Log, LogError, Positions, Slot, Topic, Transaction};
+use crate::log::{Change, CommitOutcome, INPUTS, Inbox, Log, LogError, Slot, Topic, Transaction};
 use crate::stats::Stats;
 use crate::store::{Checkpoint, CheckpointMeta, Checkpoints, StoreError};
 
@@ -44,6 +46,27 @@ pub struct WorkerConfig {
     pub checkpoint_interval: Duration,
     /// Where a first start begins.
     pub start: StartAt,
+    /// The times of input records may be their writers'.
+    pub allow_create_time: bool,
+    /// Records that are gone before they were read are given up, which the journal says.
+    pub accept_loss: bool,
+}
+
+impl Default for WorkerConfig {
+    /// One partition, commits every 200 ms, checkpoints every 30 s.
+    fn default() -> WorkerConfig {
+        WorkerConfig {
+            log_name: "log".into(),
+            settings: Arc::default(),
+            commit_interval: Duration::from_millis(200),
+            batch_records: 100_000,
+            clock_margin: Millis(10),
+            checkpoint_interval: Duration::from_secs(30),
+            start: StartAt::Earliest,
+            allow_create_time: false,
+            accept_loss: false,
+        }
+    }
 }
 
 /// Where a first start begins: with no committed offsets and an empty journal.
@@ -73,6 +96,9 @@ pub enum WorkerError {
         /// Why.
         source: RecoveryError,
     },
+    /// The same transaction came to nothing again and again, for a reason that does not pass.
+    #[error("no transaction goes through, and waiting does not help: {0}")]
+    Lasting(LogError),
     /// A journal entry cannot be used.
     #[error("partition {partition}: {source}")]
     Journal {
@@ -95,8 +121,8 @@ pub enum WorkerError {
     /// Records that were not read yet are gone.
     #[error(
         "partition {partition}: {topic} begins at offset {low}, but Lastseen has read up to {position} only: records \
-         in between are lost, and so may be what they would have said. Restore them; or begin anew, with new names for \
-         the group, the journal and the state topic, and another data directory"
+         in between are lost, and so may be what they would have said. Restore them; or go on without them by `run \
+         --accept-loss`: the journal then says so, and no device is called offline for what was lost"
     )]
     Gap {
         /// Which.
@@ -124,7 +150,15 @@ struct Owned<C> {
     /// Nothing was committed since.
     is_clean: bool,
     blind: Option<Blind>,
+    /// A blind spell that no entry tells of yet.
+    untold: Option<Blind>,
+    standing: Standing,
+    /// Records that are lost, and when sight returns after them: for the first step.
+    gap: Option<(Gap, Timestamp)>,
 }
+
+/// So many transactions in a row may come to nothing for a reason that looks lasting.
+const ABORTS_MAX: u32 = 6;
 
 /// One worker.
 pub struct Worker<L: Log, S: Checkpoints> {
@@ -143,15 +177,9 @@ pub struct Worker<L: Log, S: Checkpoints> {
     room: usize,
     nonce: u64,
     host: HostWatch,
+    /// Transactions in a row that came to nothing.
+    aborts: u32,
 }
-
-/// Watches the host's wall clock against its monotonic one.
-struct HostWatch {
-    last: Option<(Duration, Timestamp)>,
-}
-
-/// A jump of this much counts as one.
-const JUMP: i64 = 1_000;
 
 impl<L: Log, S: Checkpoints> Worker<L, S> {
     /// A worker over `log`, with checkpoints in `store`. `nonce` names it as a writer of journal entries and is drawn at random.
@@ -177,7 +205,8 @@ impl<L: Log, S: Checkpoints> Worker<L, S> {
             inbox,
             room,
             nonce,
-            host: HostWatch { last: None },
+            host: HostWatch::default(),
+            aborts: 0,
         }
     }
 
@@ -259,8 +288,8 @@ impl<L: Log, S: Checkpoints> Worker<L, S> {
             return Ok(false);
         }
         let numbers: Vec<u32> = self.owned.keys().copied().collect();
-        let jumped = self.host.jumped(&self.clock);
-        let host = self.clock.now();
+        let jump = self.host.jump(&self.clock);
+        let (host, now) = (self.clock.now(), self.clock.elapsed());
         let ends = match self.log.ends(&numbers) {
             Ok(ends) => ends.into_iter().collect(),
             Err(error) if error.retriable => {
@@ -274,18 +303,30 @@ impl<L: Log, S: Checkpoints> Worker<L, S> {
         for number in &numbers {
             let read_to = self.log.positions(*number);
             let Some(owned) = self.owned.get_mut(number) else { continue };
-            let (clock, blind) = read_clock(owned, host, jumped, read_to, ends.get(number), &self.config);
-            owned.note_blindness(*number, blind, clock, host, &self.stats);
-            if !clock.happened() {
+            let sight = owned.read_clock(host, jump, read_to, ends.get(number), &self.config);
+            let blind = owned.judge_blindness(*number, &sight, host, &self.stats);
+            if !sight.clock.happened() && owned.gap.is_none() {
                 // A first entry must have a time.
                 continue;
             }
-            let counts = eligible(&owned.queues, clock, host);
-            let queues: [&[Slot]; INPUTS] =
+            let counts = eligible(&owned.queues, sight.clock, host, self.config.allow_create_time);
+            let mut queues: [&[Slot]; INPUTS] =
                 std::array::from_fn(|index| &owned.queues[index][..counts[index]]);
             let all = (0..INPUTS).all(|index| counts[index] == owned.queues[index].len());
-            let positions = if all { read_to } else { owned.partition.positions };
-            let input = Input { queues, arena: &self.inbox.arena, positions, clock };
+            let mut positions = if all { read_to } else { owned.partition.positions };
+            let (mut clock, mut returns) = (sight.clock, sight.returns);
+            if let Some((gap, since)) = &owned.gap {
+                (queues, positions) = ([&[][..]; INPUTS], gap.to);
+                (clock, returns) = (*since, Some(*since));
+            }
+            let max_skew = owned.partition.core.policy.max_clock_skew;
+            let input = Input {
+                sight: returns,
+                gap: owned.gap.as_ref().map(|(gap, _)| gap),
+                blind,
+                entry_wanted: owned.standing.is_stale(now, max_skew),
+                ..Input::new(queues, &self.inbox.arena, positions, clock)
+            };
             if let Some(mut says) = owned.partition.step(&input) {
                 transaction.records.append(&mut says.records);
                 transaction.offsets.push((*number, says.positions, says.head.to_metadata()));
@@ -295,21 +336,62 @@ impl<L: Log, S: Checkpoints> Worker<L, S> {
         if told.is_empty() {
             return Ok(false);
         }
+        let began = self.clock.now();
         let started = self.clock.elapsed();
         let outcome = self.log.commit(&transaction);
         self.stats.committed(self.clock.elapsed().saturating_sub(started), &transaction);
-        self.conclude(outcome, told)
+        let numbers: Vec<u32> = told.iter().map(|(number, _)| *number).collect();
+        let is_committed = matches!(outcome, CommitOutcome::Committed);
+        let more = self.conclude(outcome, told)?;
+        if is_committed {
+            self.hear_brokers(&numbers, began);
+        }
+        Ok(more)
+    }
+
+    /// Holds the host's clock against the append times of entries that were written since `began`, where that was not
+    /// done lately.
+    fn hear_brokers(&mut self, numbers: &[u32], began: Timestamp) {
+        let now = self.clock.elapsed();
+        let is_stale = |owned: &Owned<S::Checkpoint>| {
+            owned.standing.is_stale(now, owned.partition.core.policy.max_clock_skew)
+        };
+        let stale: Vec<u32> =
+            numbers.iter().copied().filter(|number| self.owned.get(number).is_some_and(is_stale)).collect();
+        if stale.is_empty() {
+            return;
+        }
+        let ended = self.clock.now();
+        match self.log.journal_times(&stale) {
+            Ok(times) => {
+                for number in stale {
+                    let stamp = times.iter().find(|(known, _)| *known == number).and_then(|(_, time)| *time);
+                    if let Some(owned) = self.owned.get_mut(&number) {
+                        owned.standing.journal(began, ended, stamp, now);
+                    }
+                }
+            }
+            Err(error) => debug!(%error, "the brokers' clock is not known; it is asked for again"),
+        }
     }
 
     fn conclude(&mut self, outcome: CommitOutcome, told: Vec<(u32, Told)>) -> Result<bool, WorkerError> {
         match outcome {
-            CommitOutcome::Committed => Ok(self.promote(told)),
+            CommitOutcome::Committed => {
+                self.aborts = 0;
+                Ok(self.promote(told))
+            }
             CommitOutcome::Aborted(error) => {
                 warn!(%error, "the transaction was aborted; its step is taken back and tried again");
                 self.stats.aborted();
                 for (number, _) in &told {
                     self.take_back(*number)?;
                 }
+                self.aborts += 1;
+                if !error.retriable && self.aborts >= ABORTS_MAX {
+                    return Err(WorkerError::Lasting(error));
+                }
+                self.clock.pause(Duration::from_millis(10) * (1 << self.aborts.min(8)));
                 Ok(true)
             }
             CommitOutcome::Unknown(error) => {
@@ -348,6 +430,10 @@ impl<L: Log, S: Checkpoints> Worker<L, S> {
             }
             owned.remember_touched();
             owned.is_clean = false;
+            owned.gap = None;
+            if !says.full {
+                owned.untold = owned.blind;
+            }
             self.stats.set_devices(number, owned.partition.core.table.len());
             self.stats.set_clock(number, owned.partition.core.clock);
         }
@@ -396,15 +482,7 @@ impl<L: Log, S: Checkpoints> Worker<L, S> {
         let state = self.log.bounds(Topic::State, number)?.high;
         let journal = self.log.bounds(Topic::Journal, number)?.high;
         let partition = &owned.partition;
-        let meta = CheckpointMeta::new(
-            self.config.log_name.clone(),
-            partition.head,
-            partition.positions,
-            partition.core.clock,
-            partition.state_hash,
-            state,
-            journal,
-        );
+        let meta = CheckpointMeta::new(self.config.log_name.clone(), partition, state, journal);
         let mut rows: Vec<(Box<str>, Option<Vec<u8>>)> =
             Vec::with_capacity(owned.dirty.len() + owned.gone.len() + 3);
         for key in &owned.gone {
@@ -429,60 +507,7 @@ impl<L: Log, S: Checkpoints> Worker<L, S> {
     }
 }
 
-/// How many records of each queue a step up to `clock` takes: those that arrived by then. One stamped later than the
-/// host's now is taken at once: its leader's clock is ahead.
-fn eligible(queues: &[Vec<Slot>; INPUTS], clock: Timestamp, host: Timestamp) -> [usize; INPUTS] {
-    queues.each_ref().map(|queue| {
-        queue
-            .iter()
-            .position(|slot| slot.append_time > clock && slot.append_time <= host)
-            .unwrap_or(queue.len())
-    })
-}
-
-fn read_clock<C>(
-    owned: &Owned<C>,
-    host: Timestamp,
-    jumped: bool,
-    read_to: Positions,
-    ends: Option<&Positions>,
-    config: &WorkerConfig,
-) -> (Timestamp, Option<Blind>) {
-    let before = owned.partition.core.clock;
-    let Some(ends) = ends else { return (before, Some(Blind::Unreadable)) };
-    let topics = std::array::from_fn(|index| TopicReading {
-        caught_up: read_to[index] >= ends[index],
-        last_at_hand: owned.queues[index].last().map(|slot| slot.append_time),
-    });
-    let reading = Reading { host, host_ahead: Millis(0), jumped, topics };
-    let max_skew = owned.partition.core.policy.max_clock_skew;
-    partition_clock::read(before, &reading, config.clock_margin, max_skew)
-}
-
-/// A clock this far behind the host's makes the partition blind.
-const BLIND_LAG: Millis = Millis::from_seconds(5);
-
 impl<C> Owned<C> {
-    fn note_blindness(
-        &mut self,
-        number: u32,
-        blind: Option<Blind>,
-        clock: Timestamp,
-        host: Timestamp,
-        stats: &Stats,
-    ) {
-        let lags = clock.happened() && host - clock > BLIND_LAG;
-        let blind = blind.filter(|_| lags);
-        if blind != self.blind {
-            match blind {
-                Some(why) => warn!(partition = number, why = why.word(), %clock, "blind: the clock waits"),
-                None => info!(partition = number, %clock, "sees again"),
-            }
-            self.blind = blind;
-            stats.set_blind(number, blind);
-        }
-    }
-
     fn remember_touched(&mut self) {
         for Touched { number, rest, .. } in &self.partition.core.touched {
             self.dirty.insert(*number);
@@ -493,15 +518,5 @@ impl<C> Owned<C> {
                 self.gone.insert(before.key.clone());
             }
         }
-    }
-}
-
-impl HostWatch {
-    /// Whether the wall clock moved otherwise than the monotonic one since the last look.
-    fn jumped(&mut self, clock: &Clock) -> bool {
-        let (now, wall) = (clock.elapsed(), clock.now());
-        let Some((then, before)) = self.last.replace((now, wall)) else { return false };
-        let expected = now.saturating_sub(then).as_millis() as f64 * clock.speed();
-        ((wall - before).0 as f64 - expected).abs() > JUMP as f64 * clock.speed().max(1.0)
     }
 }

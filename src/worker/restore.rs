@@ -2,14 +2,15 @@
 //! (DESIGN §3.4).
 
 use std::collections::BTreeSet;
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 
 use tracing::{info, warn};
 
+use super::sight::Standing;
 use super::{Owned, StartAt, Worker, WorkerError};
 use crate::domain::effect::InputTopic;
 use crate::domain::time::Timestamp;
-use crate::engine::journal::{self, Head};
+use crate::engine::journal::{self, Gap, Head};
 use crate::engine::recovery::{Recovery, RecoveryError};
 use crate::engine::step::Partition;
 use crate::log::{INPUTS, Log, LogError, Positions, Topic};
@@ -28,7 +29,7 @@ impl<L: Log, S: Checkpoints> Worker<L, S> {
         if let Some(note) = note {
             warn!(partition = number, "{note}");
         }
-        let meta = store.meta().ok().flatten().filter(|meta| {
+        let mut meta = store.meta().ok().flatten().filter(|meta| {
             let is_ours =
                 meta.owner == self.config.log_name && target.is_none_or(|(head, _)| meta.seq <= head.seq);
             let is_there = meta.journal_offset >= journal.low && meta.journal_offset <= journal.high;
@@ -53,10 +54,28 @@ impl<L: Log, S: Checkpoints> Worker<L, S> {
             }
             store.destroy()?;
             store = self.store.open(number)?.0;
+            meta = None;
+            attempt = self.recover(number, &store, None, target, state_high, journal.high);
+        }
+        if let (Some(stands_at), Ok((partition, _))) = (&meta, &attempt)
+            && partition.sweep.floor > stands_at.seq + 1
+        {
+            // Devices that are gone since then may have left no trace that is still there.
+            let (floor, seq) = (partition.sweep.floor, stands_at.seq);
+            warn!(
+                partition = number,
+                seq,
+                floor,
+                "the checkpoint is older than the last sweep; the partition is made anew from the log"
+            );
+            store.destroy()?;
+            store = self.store.open(number)?.0;
+            meta = None;
             attempt = self.recover(number, &store, None, target, state_high, journal.high);
         }
         let (mut partition, gone) = attempt?;
         let is_new = partition.head.seq == 0;
+        let mut gap = None;
         if is_new {
             for (index, topic) in InputTopic::ALL.iter().enumerate() {
                 partition.positions[index] = self.first_offset(*topic, number)?;
@@ -65,13 +84,7 @@ impl<L: Log, S: Checkpoints> Worker<L, S> {
             if let Some((_, positions)) = target {
                 partition.positions = positions;
             }
-            for (index, topic) in InputTopic::ALL.iter().enumerate() {
-                let low = self.log.bounds(Topic::Input(*topic), number)?.low;
-                let position = partition.positions[index];
-                if low > position {
-                    return Err(WorkerError::Gap { partition: number, topic: *topic, low, position });
-                }
-            }
+            gap = self.lost(number, &partition)?;
         }
         info!(
             partition = number,
@@ -93,6 +106,9 @@ impl<L: Log, S: Checkpoints> Worker<L, S> {
             checkpointed: self.clock.elapsed(),
             is_clean: is_new,
             blind: None,
+            untold: None,
+            standing: Standing::default(),
+            gap,
         })
     }
 
@@ -105,6 +121,70 @@ impl<L: Log, S: Checkpoints> Worker<L, S> {
         }
         let action = format!("restoring partition {number}");
         Err(LogError::retriable(action, "another instance went on with it meanwhile").into())
+    }
+
+    /// Records that are gone before they were read, if that is accepted; and since when nothing is missing.
+    fn lost(&mut self, number: u32, partition: &Partition) -> Result<Option<(Gap, Timestamp)>, WorkerError> {
+        let mut to = partition.positions;
+        let mut since = partition.core.clock;
+        for (index, topic) in InputTopic::ALL.iter().enumerate() {
+            let bounds = self.log.bounds(Topic::Input(*topic), number)?;
+            let position = partition.positions[index];
+            if bounds.low <= position {
+                continue;
+            }
+            if !self.config.accept_loss {
+                return Err(WorkerError::Gap { partition: number, topic: *topic, low: bounds.low, position });
+            }
+            to[index] = bounds.low;
+            let mut first = None;
+            self.log.scan(Topic::Input(*topic), number, bounds.low..bounds.high, &mut |record| {
+                first = Some(record.timestamp);
+                ControlFlow::Break(())
+            })?;
+            since = since.max(first.unwrap_or_else(|| self.clock.now()));
+        }
+        if to == partition.positions {
+            return Ok(None);
+        }
+        let gap = Gap { from: partition.positions, to, note: "accepted at start by --accept-loss".into() };
+        warn!(partition = number, lost = gap.words(), "records are lost; sight returns after them");
+        Ok(Some((gap, since)))
+    }
+
+    /// The first offset of the journal, in `range`, whose entry has at least the number `seq`; its end if none has.
+    fn find_entry(&mut self, number: u32, range: Range<u64>, seq: u64) -> Result<u64, WorkerError> {
+        let Range { start: mut low, end: mut high } = range;
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let mut found = None;
+            self.log.scan(Topic::Journal, number, middle..high, &mut |record| {
+                found = Some((record.offset, journal::open(record.value.unwrap_or_default())));
+                ControlFlow::Break(())
+            })?;
+            match found {
+                Some((offset, entry)) => {
+                    let entry = entry.map_err(|source| WorkerError::Journal { partition: number, source })?;
+                    if entry.entry.seq < seq { low = offset + 1 } else { high = middle }
+                }
+                None => high = middle,
+            }
+        }
+        Ok(low)
+    }
+
+    /// Where the journal has to be read from without a checkpoint: the entry in which the last whole sweep began, for
+    /// all rows are newer. The state topic has all of them.
+    fn floor(&mut self, number: u32, range: Range<u64>, head: Head) -> Result<u64, WorkerError> {
+        let newest = self.find_entry(number, range.clone(), head.seq)?;
+        let mut floor = 0;
+        self.log.scan(Topic::Journal, number, newest..range.end, &mut |record| {
+            if let Ok(entry) = journal::open(record.value.unwrap_or_default()) {
+                floor = entry.entry.floor;
+            }
+            ControlFlow::Break(())
+        })?;
+        if floor == 0 { Ok(range.start) } else { self.find_entry(number, range, floor) }
     }
 
     fn first_offset(&mut self, topic: InputTopic, number: u32) -> Result<u64, WorkerError> {
@@ -146,9 +226,11 @@ impl<L: Log, S: Checkpoints> Worker<L, S> {
                 recovery.row(key, Some(value))
             });
             rows?.map_err(failed)?;
-            recovery.stands_at(head, meta.positions, Timestamp::from_millis(meta.clock_ms));
+            recovery.stands_at(head, meta.positions, Timestamp::from_millis(meta.clock_ms), meta.sweep());
             state_from = state_from.max(meta.state_offset);
             journal_from = meta.journal_offset;
+        } else if let Some((head, _)) = target {
+            journal_from = self.floor(number, journal_from..journal_high, head)?;
         }
         let mut problem = None;
         self.log.scan(Topic::State, number, state_from..state_high, &mut |record| {

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use lastseen::domain::effect::InputTopic;
+use lastseen::domain::effect::{Blind, InputTopic};
 use lastseen::domain::time::{Millis, Timestamp};
 use lastseen::engine::journal;
 use lastseen::engine::recovery::{Recovery, hash_of};
@@ -114,15 +114,20 @@ impl Run {
                 Topic::DeadLetter => self.dead += 1,
                 _ => {
                     let value = record.value.expect("outputs have values");
-                    self.outputs.push(essence(serde_json::from_slice(&value).expect("JSON")));
+                    let output: Value = serde_json::from_slice(&value).expect("JSON");
+                    // `fold` is never blind.
+                    if output["command"] != "blind" {
+                        self.outputs.push(essence(output));
+                    }
                 }
             }
         }
         assert_eq!(hash_of(&self.partition), self.partition.state_hash, "the state hash is kept up to date");
     }
 
-    /// A partition made from what is on the log, and nothing else.
-    fn recover(&mut self) {
+    /// A partition made from what is on the log, and nothing else; `from_floor`: of the journal only what the floor asks
+    /// for.
+    fn recover(&mut self, from_floor: bool) {
         let mut recovery = Recovery::new(0, self.settings.clone(), 1);
         let mut latest: BTreeMap<Vec<u8>, (usize, Option<Vec<u8>>)> = BTreeMap::new();
         for (index, record) in self.state.iter().enumerate() {
@@ -135,9 +140,11 @@ impl Run {
             let key = String::from_utf8(key).expect("keys are text");
             recovery.row(&key, value.as_deref()).expect("a row that was written can be read");
         }
-        for record in &self.journal {
-            let entry =
-                journal::open(record.value.as_deref().expect("entries have values")).expect("an entry");
+        let entry = |record: &OutRecord| {
+            journal::open(record.value.as_deref().expect("entries have values")).expect("an entry")
+        };
+        let floor = self.journal.last().map_or(0, |newest| entry(newest).entry.floor);
+        for entry in self.journal.iter().map(entry).filter(|entry| !from_floor || entry.entry.seq >= floor) {
             recovery.entry(entry).expect("the chain holds");
         }
         let recovered = recovery.finish(None).expect("the state hash agrees");
@@ -146,6 +153,10 @@ impl Run {
         assert_eq!(recovered.core.nodes, self.partition.core.nodes);
         assert_eq!(recovered.core.policy, self.partition.core.policy);
         assert_eq!(recovered.head.seq, self.partition.head.seq);
+        assert_eq!(recovered.sweep, self.partition.sweep);
+        assert_eq!(recovered.habit, self.partition.habit);
+        assert_eq!(recovered.core.blind, self.partition.core.blind);
+        assert_eq!(recovered.core.sight, self.partition.core.sight);
         assert_eq!(recovered.core.table.high(), self.partition.core.table.high());
         for number in 0..recovered.core.table.high() {
             let (ours, theirs) = (recovered.core.table.slot(number), self.partition.core.table.slot(number));
@@ -165,8 +176,11 @@ struct Cut {
     millis: i64,
     /// The transaction of this step is aborted first.
     abort: bool,
-    /// The partition is recovered afterwards.
+    /// The partition is recovered afterwards, from all of the journal or from its floor.
     recover: bool,
+    from_floor: bool,
+    /// The monitor is blind at this reading.
+    blind: Option<Blind>,
 }
 
 fn cuts() -> impl Strategy<Value = Vec<Cut>> {
@@ -174,8 +188,16 @@ fn cuts() -> impl Strategy<Value = Vec<Cut>> {
         prop_oneof![1..9_000i64, 1_000..200_000i64, Just(7_000)],
         prop::bool::weighted(0.2),
         prop::bool::weighted(0.1),
+        any::<bool>(),
+        prop::option::weighted(0.1, prop::sample::select(Blind::ALL)),
     )
-        .prop_map(|(millis, abort, recover)| Cut { millis, abort, recover });
+        .prop_map(|(millis, abort, recover, from_floor, blind)| Cut {
+            millis,
+            abort,
+            recover,
+            from_floor,
+            blind,
+        });
     proptest::collection::vec(cut, 1..40)
 }
 
@@ -215,14 +237,11 @@ fn play(arrivals: &[Arrival], end: i64, cuts: &[Cut], settings: Settings) -> Run
             let eligible = queues
                 .each_ref()
                 .map(|queue| queue.iter().take_while(|slot| slot.append_time <= now).count());
-            let input = Input {
-                queues: std::array::from_fn(|index| &queues[index][..eligible[index]]),
-                arena: &inbox.arena,
-                positions: std::array::from_fn(|index| {
-                    queues[index].get(eligible[index]).map_or(offsets[index], |slot| slot.offset)
-                }),
-                clock: now,
-            };
+            let positions = std::array::from_fn(|index| {
+                queues[index].get(eligible[index]).map_or(offsets[index], |slot| slot.offset)
+            });
+            let taken = std::array::from_fn(|index| &queues[index][..eligible[index]]);
+            let input = Input { blind: cut.blind, ..Input::new(taken, &inbox.arena, positions, now) };
             let Some(told) = run.partition.step(&input) else { break };
             if std::mem::take(&mut abort) {
                 run.partition.roll_back();
@@ -235,7 +254,7 @@ fn play(arrivals: &[Arrival], end: i64, cuts: &[Cut], settings: Settings) -> Run
             run.commit(told);
         }
         if cut.recover && run.partition.head.seq > 0 {
-            run.recover();
+            run.recover(cut.from_floor);
         }
         if clock == end {
             return run;

@@ -14,7 +14,7 @@ use lastseen::log::{Append, OutRecord, Topic};
 use lastseen::stats::Stats;
 use lastseen::store::RocksStore;
 use lastseen::wire::partition;
-use lastseen::worker::{StartAt, Worker, WorkerConfig};
+use lastseen::worker::{Worker, WorkerConfig};
 use serde_json::{Value, json};
 
 const START: i64 = 1_767_225_600_000;
@@ -58,7 +58,7 @@ impl Bench {
             batch_records: 1000,
             clock_margin: Millis(0),
             checkpoint_interval: Duration::from_secs(3600),
-            start: StartAt::Earliest,
+            ..WorkerConfig::default()
         };
         let member = self.log.member().expect("one member");
         let store = RocksStore::new(self.dir.path());

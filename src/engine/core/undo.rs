@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::domain::clocks::{Clocks, Quiet};
-use crate::domain::effect::Origin;
+use crate::domain::effect::Blind;
 use crate::domain::node::Nodes;
 use crate::domain::policy::Policy;
 use crate::domain::time::Timestamp;
@@ -44,6 +44,7 @@ pub(super) struct BeforeStep {
     pub(super) pending: Option<Pending>,
     pub(super) clock: Timestamp,
     pub(super) sight: Timestamp,
+    pub(super) blind: Option<(Blind, Timestamp)>,
     pub(super) sequence: u64,
 }
 
@@ -92,6 +93,7 @@ impl Core {
         self.pending = before.pending;
         self.clock = before.clock;
         self.sight = before.sight;
+        self.blind = before.blind;
         self.sequence = before.sequence;
         for Touched { number, .. } in &touched {
             self.arm(*number);
@@ -125,20 +127,22 @@ impl Core {
     /// Whether what concerns the partition as a whole is another than before this step.
     pub fn partition_moved(&self) -> bool {
         self.sight != self.before.sight
+            || self.blind != self.before.blind
             || self.sequence != self.before.sequence
             || self.pending.is_some()
             || self.before.pending.is_some()
     }
 
-    /// After recovery: the policy before the one in force, while the change goes on.
-    pub fn set_predecessor(&mut self, before: Arc<Policy>) {
-        let change = Change::Policy { before };
-        self.pending = Some(Pending { change, origin: Origin::Clock, after: None, todo: None });
-    }
-
     /// After recovery: what the partition's row says.
-    pub fn set_facts(&mut self, sight: Timestamp, sequence: u64, pending: Option<Pending>) {
+    pub fn set_facts(
+        &mut self,
+        sight: Timestamp,
+        blind: Option<(Blind, Timestamp)>,
+        sequence: u64,
+        pending: Option<Pending>,
+    ) {
         self.sight = sight;
+        self.blind = blind;
         self.sequence = sequence;
         self.pending = pending;
     }

@@ -2,7 +2,8 @@
 
 use super::CorruptRow;
 use super::bytes::{timestamp, word};
-use crate::domain::effect::{InputTopic, Origin};
+use crate::domain::effect::{Blind, InputTopic, Origin};
+use crate::domain::habit::{Habit, Hour};
 use crate::domain::node::{Node, NodeTimeout, Nodes};
 use crate::domain::policy::{AlarmRule, IntervalRule, Policy, Severity};
 use crate::domain::time::{Millis, Timestamp};
@@ -26,6 +27,10 @@ pub struct PartitionRow {
     pub sequence: u64,
     /// A change that is going through the devices.
     pub pending: Option<PendingChange>,
+    /// Why the monitor is blind, and since when.
+    pub blind: Option<(Blind, Timestamp)>,
+    /// How often records arrive.
+    pub habit: Habit,
 }
 
 /// A change that goes through all devices in key order before anything later happens.
@@ -221,7 +226,37 @@ pub(super) fn partition_message(row: &PartitionRow) -> pb::PartitionRow {
         sight_ms: millis(row.sight),
         sequence: row.sequence,
         pending: row.pending.as_ref().map(pending_message),
+        blind: row.blind.map_or(0, |(blind, _)| blind_number(blind)),
+        blind_since_ms: row.blind.and_then(|(_, since)| millis(since)),
+        habit: row.habit.hours().iter().map(hour_message).collect(),
+        last_arrival_ms: millis(row.habit.last()),
     }
+}
+
+/// The number that stands for a reason of blindness; 0 is left for sight.
+pub fn blind_number(blind: Blind) -> u32 {
+    blind as u32 + 1
+}
+
+/// What a number of [`blind_number`] stands for; 0: nothing.
+pub fn blind_of(number: u32) -> Result<Option<Blind>, CorruptRow> {
+    let index = u64::from(number).checked_sub(1);
+    index.map(|index| word(Blind::ALL, index, "reason of blindness")).transpose()
+}
+
+/// The arrivals of an hour as rows and journal have them.
+pub fn hour_message(hour: &Hour) -> pb::HourOfArrivals {
+    let gaps = hour.gaps.iter().take_while(|gap| **gap > 0).map(|gap| *gap as u64);
+    pb::HourOfArrivals { hour: hour.number, count: hour.count, gaps_ms: gaps.collect() }
+}
+
+/// The way back from [`hour_message`].
+pub fn hour(message: &pb::HourOfArrivals) -> Hour {
+    let mut hour = Hour { number: message.hour, count: message.count, ..Hour::default() };
+    for (gap, millis) in hour.gaps.iter_mut().zip(&message.gaps_ms) {
+        *gap = i64::try_from(*millis).unwrap_or(i64::MAX);
+    }
+    hour
 }
 
 fn pending_message(pending: &PendingChange) -> pb::PendingChange {
@@ -251,6 +286,11 @@ pub(super) fn partition(row: pb::PartitionRow) -> Result<PartitionRow, CorruptRo
         sight: moment(row.sight_ms)?,
         sequence: row.sequence,
         pending: row.pending.map(pending).transpose()?,
+        blind: match blind_of(row.blind)? {
+            Some(blind) => Some((blind, moment(row.blind_since_ms)?)),
+            None => None,
+        },
+        habit: Habit::of(row.habit.iter().map(hour).collect(), moment(row.last_arrival_ms)?),
     })
 }
 

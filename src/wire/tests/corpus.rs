@@ -43,7 +43,7 @@ fn journal_entries() -> Vec<Vec<u8>> {
         deadlines_fired: 1,
         outputs: vec![pb::ProducedRecords { topic: 1, count: 2, hash: 3 }],
         clock_pack: vec![1, 2, 3],
-        sweep: Some(pb::Sweep { from: 1, to: 4 }),
+        sweep: Some(pb::Sweep { from: 1, to: 4, next: 4, started_ms: 1_767_225_600_000, started_seq: 2 }),
         floor: 1,
         state_hash: vec![9; 16],
         fold_version: 1,

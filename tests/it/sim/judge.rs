@@ -4,11 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use lastseen::domain::effect::InputTopic;
-use lastseen::domain::time::{Millis, Timestamp};
-use lastseen::engine::journal::{self, Entry, Head};
+use lastseen::domain::effect::{Blind, InputTopic};
+use lastseen::domain::time::Timestamp;
+use lastseen::engine::journal::{self, Entry, Gap, Head};
 use lastseen::engine::recovery::{Recovery, hash_of};
-use lastseen::engine::step::{Input, Partition, Settings, Sweep, Told};
+use lastseen::engine::step::{Input, Partition, Settings, Told};
 use lastseen::engine::table::Kind;
 use lastseen::log::{INPUTS, Inbox, OutRecord, Positions, Scanned, Topic};
 
@@ -47,9 +47,7 @@ pub fn judge(cluster: &Cluster, number: u32, expected: &Expectations) -> Result<
         .iter()
         .map(|topic| (*topic, cluster.part(*topic, number).visible().collect::<Vec<_>>().into_iter()))
         .collect();
-    // Whether an idle partition writes an entry hangs on its timers, which are made anew by each owner. There is one.
-    let settings = Settings { idle: Millis(0), ..(*expected.settings).clone() };
-    let mut partition = Partition::new(number, Arc::new(settings), 0);
+    let mut partition = Partition::new(number, expected.settings.clone(), 0);
     let mut judged_records = 0;
     let mut outputs = 0;
     let mut positions: Option<Positions> = None;
@@ -60,13 +58,15 @@ pub fn judge(cluster: &Cluster, number: u32, expected: &Expectations) -> Result<
         let place = format!("partition {number}, entry {} at {}", entry.entry.seq, stored.offset);
         follows(&partition, &entry, &mut owner).map_err(|what| format!("{place}: {what}"))?;
         let mut mine = positions.unwrap_or([0; INPUTS]);
-        if let Err((topic, at, from)) = entry.move_positions(&mut mine) {
-            return Err(format!("{place}: it goes on with {topic:?} at {from}, after {at}"));
+        let before = mine;
+        goes_on(&entry, &mut mine).map_err(|what| format!("{place}: {what}"))?;
+        if entry.positions() != Some(mine) {
+            return Err(format!("{place}: its ranges end at {mine:?}, it says {:?}", entry.positions()));
         }
         positions = Some(mine);
         let inbox = consumed(cluster, number, &entry).map_err(|what| format!("{place}: {what}"))?;
         judged_records += inbox.slots.len() as u64;
-        let told = derive(&mut partition, &entry, &inbox, mine);
+        let told = derive(&mut partition, &entry, &inbox, before);
         let Some(told) = told else {
             return Err(format!("{place}: derived, nothing happened, but there is {:?}", entry.entry));
         };
@@ -136,6 +136,21 @@ fn follows(partition: &Partition, entry: &Entry, owner: &mut (u64, u64)) -> Resu
     Ok(())
 }
 
+/// Ranges join without a hole, but for what was accepted as lost.
+fn goes_on(entry: &Entry, positions: &mut Positions) -> Result<(), String> {
+    if let Some(gap) = &entry.entry.gap {
+        *positions = Gap::of(gap, *positions).to;
+    }
+    for range in &entry.entry.ranges {
+        let position = positions.get_mut((range.topic as usize).wrapping_sub(1)).ok_or("no such input")?;
+        if range.from != *position {
+            return Err(format!("input {} goes on at {}, after {position}", range.topic, range.from));
+        }
+        *position = range.to;
+    }
+    Ok(())
+}
+
 /// The records of an entry's ranges, as they were read.
 fn consumed(cluster: &Cluster, number: u32, entry: &Entry) -> Result<Inbox, String> {
     let mut inbox = Inbox::default();
@@ -182,31 +197,32 @@ fn show(record: &Stored) -> Scanned<'_> {
     }
 }
 
-/// The same step, by a partition that never stopped: only what each owner begins anew is begun anew.
-fn derive(
-    partition: &mut Partition,
-    entry: &Entry,
-    inbox: &Inbox,
-    positions: Positions,
-) -> Option<Told> {
-    if partition.head.epoch != entry.entry.epoch {
-        partition.head.epoch = entry.entry.epoch;
-        partition.nonce = entry.entry.nonce;
-        // Known gap: a checkpoint does not keep the floor.
-        let floor = if entry.entry.floor == 0 { 0 } else { partition.sweep.floor };
-        partition.sweep = Sweep { floor, ..Sweep::default() };
-    }
-    for range in &entry.entry.ranges {
-        if let Some(position) = partition.positions.get_mut((range.topic as usize).wrapping_sub(1)) {
-            *position = range.from;
-        }
-    }
+/// The same step, by a partition that never stopped: what its owners were told is in their entries, and nothing else
+/// may count.
+fn derive(partition: &mut Partition, entry: &Entry, inbox: &Inbox, before: Positions) -> Option<Told> {
+    partition.head.epoch = entry.entry.epoch;
+    partition.nonce = entry.entry.nonce;
+    partition.positions = before;
     let mut queues: [Vec<_>; INPUTS] = Default::default();
     for slot in &inbox.slots {
         queues[slot.topic as usize].push(slot.clone());
     }
     let queues = queues.each_ref().map(|queue| &queue[..]);
-    partition.step(&Input { queues, arena: &inbox.arena, positions, clock: entry.clock() })
+    let gap = entry.entry.gap.as_ref().map(|gap| Gap::of(gap, before));
+    partition.step(&Input {
+        sight: entry.entry.sight_ms.map(Timestamp::from_millis),
+        gap: gap.as_ref(),
+        blind: blind(entry.entry.blind),
+        // Whether an idle partition writes an entry hangs on its timers, which each owner makes anew. There is one.
+        entry_wanted: true,
+        ..Input::new(queues, &inbox.arena, entry.positions()?, entry.clock())
+    })
+}
+
+fn blind(number: u32) -> Option<Blind> {
+    [Blind::Backlog, Blind::Skew, Blind::Unreadable, Blind::Silence]
+        .get(number.checked_sub(1)? as usize)
+        .copied()
 }
 
 /// The derived entry is the one that was written, byte for byte. One thing may differ: whether a step that was full
@@ -226,6 +242,7 @@ fn sealed_alike(
         for (ours, theirs) in derived.ranges.iter_mut().zip(&entry.entry.ranges) {
             ours.to = ours.to.max(theirs.to);
         }
+        derived.positions = positions.to_vec();
     }
     if journal::seal(&derived).1 != entry.hash {
         return Err(format!("derived, it is {derived:?}, not {:?}", entry.entry));
@@ -352,7 +369,7 @@ pub fn recovered(cluster: &Cluster, judged: &Judged, dir: Option<&Dir>) -> Resul
         for (key, value) in &dir.rows {
             recovery.row(key, Some(value)).map_err(|error| error.to_string())?;
         }
-        recovery.stands_at(head, meta.positions, Timestamp::from_millis(meta.clock_ms));
+        recovery.stands_at(head, meta.positions, Timestamp::from_millis(meta.clock_ms), meta.sweep());
         from = (meta.state_offset, meta.journal_offset);
     }
     let state = cluster.part(Topic::State, number);
@@ -375,7 +392,15 @@ pub fn recovered(cluster: &Cluster, judged: &Judged, dir: Option<&Dir>) -> Resul
 fn compare(ours: &Partition, truth: &Partition) -> Result<(), String> {
     let facts = |partition: &Partition| {
         let core = &partition.core;
-        let rows = format!("{:?} {:?} {:?} {:?}", core.nodes, core.policy, core.sight, core.sequence());
+        let rows = format!(
+            "{:?} {:?} {:?} {:?} {:?} {:?}",
+            core.nodes,
+            core.policy,
+            core.sight,
+            core.sequence(),
+            partition.sweep,
+            partition.habit
+        );
         (core.clock, partition.state_hash, rows, core.table.high())
     };
     if facts(ours) != facts(truth) {

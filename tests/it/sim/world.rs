@@ -15,7 +15,7 @@ use lastseen::engine::journal;
 use lastseen::engine::step::Settings;
 use lastseen::log::Topic;
 use lastseen::stats::Stats;
-use lastseen::worker::{StartAt, Worker, WorkerConfig, WorkerError};
+use lastseen::worker::{Worker, WorkerConfig, WorkerError};
 
 use super::broken::Broken;
 use super::cluster::{BrokerSettings, Cluster, LEADERS, Ms, START};
@@ -290,7 +290,7 @@ impl World {
             batch_records: self.plan.batch_records,
             clock_margin: Millis(10),
             checkpoint_interval: Duration::from_millis(self.plan.checkpoint_interval),
-            start: StartAt::Earliest,
+            ..WorkerConfig::default()
         };
         let store = SimStore { host, disk: slot.disk.clone(), broken: self.plan.broken };
         let nonce = (number as u64) << 32 | slot.starts.get();

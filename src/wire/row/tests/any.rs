@@ -11,12 +11,13 @@ use super::super::{PartitionRow, PendingChange, PendingKind, PolicyRow};
 use crate::domain::channel::{Channel, NamedProof};
 use crate::domain::clocks::{Clocks, LastActivity};
 use crate::domain::device::{Dated, Device, LifecycleFact, Registration};
-use crate::domain::effect::{InputTopic, LogSession, Origin};
+use crate::domain::effect::{Blind, InputTopic, LogSession, Origin};
 use crate::domain::event::{
     ChannelKind, ClientKind, Initiator, IntervalSource, PollSettings, SessionSequence, Stage, Update,
     UpdatePhase,
 };
 use crate::domain::facet::{Availability, Connection, Facets, Heartbeat, Label, Overall, Push};
+use crate::domain::habit::{Habit, Hour};
 use crate::domain::monitoring::{Alarm, Monitoring, UNAVAILABILITY_TEXT, Verdict};
 use crate::domain::node::{Node, NodeTimeout, Nodes};
 use crate::domain::policy::{AlarmRule, IntervalRule, Policy, Severity};
@@ -390,9 +391,12 @@ pub fn partition_row() -> impl Strategy<Value = PartitionRow> {
         origin,
         after,
     });
-    (time(), any::<u64>(), option::of(pending)).prop_map(|(sight, sequence, pending)| PartitionRow {
-        sight,
-        sequence,
-        pending,
-    })
+    let hour = (0..100i64, any::<u64>(), [1..90i64, 1..90i64, 1..90i64]);
+    let hour = hour.prop_map(|(number, count, gaps)| Hour { number, count, gaps });
+    let habit =
+        (proptest::collection::vec(hour, 0..3), time()).prop_map(|(hours, last)| Habit::of(hours, last));
+    let blind = option::of((select(Blind::ALL), time()));
+    (time(), any::<u64>(), option::of(pending), blind, habit).prop_map(
+        |(sight, sequence, pending, blind, habit)| PartitionRow { sight, sequence, pending, blind, habit },
+    )
 }

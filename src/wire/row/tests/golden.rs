@@ -8,11 +8,12 @@ use super::super::*;
 use super::{facts, row};
 use crate::domain::channel::{Channel, NamedProof};
 use crate::domain::device::{Dated, Device, LifecycleFact};
-use crate::domain::effect::{LogSession, Origin};
+use crate::domain::effect::{Blind, LogSession, Origin};
 use crate::domain::event::{
     ChannelKind, ClientKind, Initiator, IntervalSource, PollSettings, Stage, Update, UpdatePhase,
 };
 use crate::domain::facet::{Availability, Connection, Facets, Heartbeat, Label, Overall, Push};
+use crate::domain::habit::{Habit, Hour};
 use crate::domain::monitoring::{Alarm, UNAVAILABILITY_TEXT, Verdict};
 use crate::domain::node::{Node, NodeTimeout, Nodes};
 use crate::domain::policy::{AlarmRule, IntervalRule, Policy, Severity};
@@ -251,8 +252,18 @@ fn this_version_writes_these_bytes() {
     check("policy-1", &row(44, &Row::Policy(Box::new(policy()))));
     let change = PendingKind::NodeDown { node: "n1".into(), at: at(8), timed_out: true };
     let pending = PendingChange { kind: change, origin: Origin::Clock, after: Some("acme/p1".into()) };
-    let partition = PartitionRow { sight: at(7), sequence: 40, pending: Some(pending) };
-    check("partition-1", &row(45, &Row::Partition(partition)));
+    let mut partition = PartitionRow {
+        sight: at(7),
+        sequence: 40,
+        pending: Some(pending),
+        blind: None,
+        habit: Habit::default(),
+    };
+    check("partition-1", &row(45, &Row::Partition(partition.clone())));
+    partition.blind = Some((Blind::Silence, at(9)));
+    let hour = Hour { number: 490_555, count: 1_200, gaps: [61_000, 60_000, 0] };
+    partition.habit = Habit::of(vec![hour], at(10));
+    check("partition-2", &row(46, &Row::Partition(partition)));
 }
 
 #[test]
