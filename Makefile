@@ -1,6 +1,6 @@
 # `make help` says what there is.
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench fmt
+.PHONY: help demo test bench simulate fmt
 .NOTPARALLEL:
 
 export PATH := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
@@ -11,6 +11,8 @@ help:
 	@echo "make test    everything: format, build, clippy, tests, docs, fuzz-smoke, and the tests against a real Kafka"
 	@echo "             STAGES='fmt clippy' runs some of the stages; KAFKA_BROKERS=host:port uses that cluster"
 	@echo "make bench   the benchmarks  (ARGS='…': a filter and further arguments)"
+	@echo "make simulate  the whole processor over brokers, disks and clocks that misbehave, from seeds"
+	@echo "             SEEDS=10000 so many (default 1000)  FROM=5000 from this one on  SEED=7 only this one"
 	@echo "make fmt     formats the sources"
 	@echo "demo, test and bench install what is missing (deploy/setup.sh) and say so; cargo alone works once it is there."
 
@@ -25,6 +27,11 @@ test:
 bench:
 	@deploy/setup.sh
 	cargo bench --locked --profile dev --config profile.dev.package.lastseen.opt-level=3 --bench '*' $(if $(ARGS),-- $(ARGS))
+
+# Without RocksDB and librdkafka: neither has a part in it.
+simulate:
+	SEEDS=$(or $(SEEDS),1000) FROM=$(FROM) SEED=$(SEED) cargo test --locked --no-default-features \
+	  --config profile.dev.package.lastseen.opt-level=3 --test it -- sim::any_seed_holds --exact --nocapture
 
 fmt:
 	cargo fmt

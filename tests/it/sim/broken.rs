@@ -27,12 +27,10 @@ pub enum Broken {
     PredecessorIsNotFenced,
     /// A checkpoint names its position before its rows are there.
     PositionBeforeRows,
-    /// A checkpoint is taken to be of any log and any head.
-    RowsWithoutPosition,
 }
 
 impl Broken {
-    pub const ALL: [Broken; 13] = [
+    pub const ALL: [Broken; 12] = [
         Broken::PromotedWithoutACommit,
         Broken::UnknownIsCommitted,
         Broken::UnknownIsAborted,
@@ -45,6 +43,5 @@ impl Broken {
         Broken::OffsetsAreCounted,
         Broken::PredecessorIsNotFenced,
         Broken::PositionBeforeRows,
-        Broken::RowsWithoutPosition,
     ];
 }

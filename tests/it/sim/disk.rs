@@ -103,18 +103,11 @@ impl Checkpoint for SimCheckpoint {
                 None => drop(dir.rows.remove(key)),
             }
         }
-        let before = self.disk.borrow().get(&self.partition).cloned().unwrap_or_default();
-        match self.broken {
-            Some(Broken::PositionBeforeRows) => {
-                let half = Dir { meta: Some(meta.clone()), ..before };
-                self.disk.borrow_mut().insert(self.partition, half);
-            }
-            Some(Broken::RowsWithoutPosition) => dir.meta = before.meta.or(Some(meta.clone())),
-            _ => {}
+        if self.broken == Some(Broken::PositionBeforeRows) {
+            let mut disk = self.disk.borrow_mut();
+            disk.entry(self.partition).or_default().meta = Some(meta.clone());
         }
-        if !matches!(self.broken, Some(Broken::RowsWithoutPosition)) {
-            dir.meta = Some(meta.clone());
-        }
+        dir.meta = Some(meta.clone());
         // Not flushed yet: a crash here leaves what was there before.
         let unflushed = self.host.site("disk: flush");
         let Ok(()) = unflushed else { return Err(failed("cannot flush")) };

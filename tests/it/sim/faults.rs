@@ -129,7 +129,7 @@ impl Faults {
             return Some(Fault::CutOff(rng.range(200, 20_000)));
         }
         if rng.chance(wall_jump) {
-            let by = *rng.pick(&[31_536_000_000i64, 3_600_000, 90_000, 1_500]);
+            let by = *rng.pick(&super::world::LEAPS);
             return Some(Fault::WallJump(if rng.coin() { by } else { -by }));
         }
         None

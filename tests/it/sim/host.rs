@@ -104,11 +104,6 @@ impl Host {
         }
         Ok(())
     }
-
-    /// A point at which no request is sent: errors do not show.
-    pub fn point(&self, name: &'static str) {
-        let _ = self.site(name);
-    }
 }
 
 /// The clock of a process.

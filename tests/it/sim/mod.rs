@@ -1,20 +1,26 @@
 //! The simulation: the whole worker, the same code that runs on Kafka, over brokers, disks and clocks that misbehave on
 //! purpose, all of it from one seed, in one thread and in virtual time.
+//!
+//! `cluster.rs`, `group.rs` are the brokers, `member.rs`, `producer.rs` the log that a worker sees of them, `disk.rs` its
+//! checkpoints, `workload.rs` what comes in, `faults.rs` what goes wrong. `world.rs` runs it, `judge.rs` says whether it
+//! held. `broken.rs` are protocols that are wrong, each of which must be noticed.
 
-mod broken;
-mod cluster;
+pub mod broken;
+pub mod cluster;
+mod crashes;
 mod disk;
 mod faults;
-mod group;
+pub mod group;
 mod host;
 mod judge;
 mod member;
 mod producer;
-mod rng;
-mod trace;
+pub mod rng;
+pub mod trace;
 mod workload;
 mod world;
 
+use broken::Broken;
 use world::{Plan, Report, run};
 
 /// Fails with the way to see it again.
@@ -23,10 +29,15 @@ fn holds(plan: &Plan, report: &Report) {
     if let Some(problem) = &report.problem {
         let again = run(Plan { trace: true, ..plan.clone() });
         panic!(
-            "seed {}: {problem}\n\n{}\nagain: make simulate SEED={}\n{plan:?}",
+            "seed {}: {problem}\n\nthe last of what happened:\n{}\nagain, with all of it: make simulate SEED={}\n{plan:?}",
             plan.seed, again.trace, plan.seed
         );
     }
+}
+
+fn number(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok().filter(|text| !text.is_empty())?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{name} is a number, not {text}")))
 }
 
 #[test]
@@ -41,28 +52,39 @@ fn a_quiet_run_is_what_one_partition_derives() {
 }
 
 #[test]
+fn a_seed_says_all_of_a_run() {
+    for seed in [3, 7, 11] {
+        let plan = Plan { trace: true, ..Plan::wild(seed) };
+        let (one, other) = (run(plan.clone()), run(plan));
+        assert_eq!((one.trace_hash, one.steps, one.points), (other.trace_hash, other.steps, other.points));
+    }
+}
+
+/// `make simulate SEEDS=…` for more of them, `FROM=…` for others, `SEED=…` for one.
+#[test]
 fn any_seed_holds() {
-    let seeds: u64 = std::env::var("SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(100);
+    let seeds = match number("SEED") {
+        Some(seed) => seed..seed + 1,
+        None => {
+            let from = number("FROM").unwrap_or(0);
+            from..from + number("SEEDS").unwrap_or(300)
+        }
+    };
+    let count = seeds.end - seeds.start;
     let began = std::time::Instant::now();
     let mut total = Report::default();
-    let only: Option<u64> = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok());
-    for seed in only.map_or(0..seeds, |seed| seed..seed + 1) {
+    for seed in seeds {
         let plan = Plan::wild(seed);
         let report = run(plan.clone());
         holds(&plan, &report);
-        total.steps += report.steps;
-        total.turns += report.turns;
-        total.commits += report.commits;
-        total.records += report.records;
-        total.outputs += report.outputs;
-        total.faults += report.faults;
-        total.crashes += report.crashes;
+        total.add(&report);
     }
     let took = began.elapsed().as_secs_f64();
     println!(
-        "{seeds} seeds in {took:.1} s: {} steps ({:.1} M/min), {} turns, {} entries, {} records, {} outputs, {} faults, {} crashes",
-        total.steps,
+        "{count} seeds in {took:.1} s, {:.1} million steps a minute: {} steps, {} turns, {} entries, {} records, {} \
+         outputs, {} faults, {} crashes",
         total.steps as f64 / took * 60.0 / 1e6,
+        total.steps,
         total.turns,
         total.commits,
         total.records,
@@ -70,4 +92,54 @@ fn any_seed_holds() {
         total.faults,
         total.crashes
     );
+}
+
+/// Hosts and brokers a year ahead or behind, to and fro: records are folded all the same, and no device is called offline
+/// that reports in time.
+#[test]
+fn clocks_that_jump_call_nobody_offline() {
+    for seed in 0..number("LEAPS").unwrap_or(150) {
+        let plan = Plan::leaping(seed);
+        let report = run(plan.clone());
+        holds(&plan, &report);
+    }
+}
+
+/// Seeds that found something, kept for good.
+#[test]
+fn what_was_found_once_stays_found() {
+    let found = [
+        (0, "a batch that one input fills"),
+        (1, "the end of a change that was not told"),
+        (7, "a device that is gone came back from a checkpoint; blindness that was not looked at"),
+        (34, "another instance went on while a partition was restored"),
+        (39, "a change of policy lost its place and cause in a checkpoint"),
+        (41, "timers that are not due made a step full"),
+        (90, "a checkpoint that cannot be read in the middle"),
+        (410, "timers that are not due, in the positions of an entry"),
+    ];
+    for (seed, what) in found {
+        let plan = Plan::wild(seed);
+        let report = run(plan.clone());
+        assert!(report.problem.is_none(), "again: {what}");
+        holds(&plan, &report);
+    }
+}
+
+/// A suite that a wrong protocol passes proves nothing.
+#[test]
+fn each_broken_protocol_is_noticed() {
+    const SEEDS: u64 = 150;
+    for broken in Broken::ALL {
+        let mut noticed = None;
+        for seed in 0..SEEDS {
+            let report = run(Plan { broken: Some(broken), ..Plan::wild(seed) });
+            if let Some(problem) = report.problem {
+                noticed = Some((seed, problem));
+                break;
+            }
+        }
+        let Some((seed, problem)) = noticed else { panic!("{broken:?} passes {SEEDS} seeds unnoticed") };
+        println!("{broken:?}: seed {seed}: {}", problem.chars().take(150).collect::<String>());
+    }
 }

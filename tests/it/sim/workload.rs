@@ -25,7 +25,6 @@ pub enum Step {
 #[derive(Clone, Debug)]
 pub struct Device {
     pub key: String,
-    pub partition: u32,
     /// It reports well within its interval, come what may: whoever calls it unavailable is wrong.
     pub is_steady: bool,
     period: Ms,
@@ -77,15 +76,7 @@ impl Workload {
                 let period = rng.range(4_000, 120_000);
                 let is_steady = only.is_some();
                 let period = if is_steady { rng.range(40_000, 55_000) } else { period };
-                return Device {
-                    key,
-                    partition,
-                    is_steady,
-                    period,
-                    session: None,
-                    sessions: 0,
-                    quiet_until: 0,
-                };
+                return Device { key, is_steady, period, session: None, sessions: 0, quiet_until: 0 };
             }
         };
         for only in 0..settings.partitions {

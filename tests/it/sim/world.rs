@@ -46,10 +46,13 @@ pub struct Plan {
     pub checkpoint_interval: Ms,
     pub late_markers: u32,
     pub is_static: bool,
+    pub transaction_timeout: Ms,
     pub transactions: bool,
     pub garbage: bool,
     pub disorder: bool,
     pub housekeeping: bool,
+    /// The clocks of leaders jump, by up to a year.
+    pub leaps: bool,
     /// The leaders' clocks differ by up to so many milliseconds.
     pub skew: i64,
     pub broken: Option<Broken>,
@@ -75,16 +78,32 @@ impl Plan {
             checkpoint_interval: 30_000,
             late_markers: 0,
             is_static: true,
+            transaction_timeout: 3_000,
             transactions: false,
             garbage: true,
             disorder: true,
             housekeeping: false,
+            leaps: false,
             skew: 0,
             broken: None,
             planned: None,
             named: None,
             trace: false,
         }
+    }
+
+    /// The clocks of hosts and brokers jump, and not much else goes wrong.
+    pub fn leaping(seed: u64) -> Plan {
+        let mut rng = Rng::new(seed, 7);
+        let wild = Plan::wild(seed);
+        let rates = Rates {
+            wall_jump: if rng.coin() { 100 } else { 0 },
+            crash: wild.rates.crash / 10,
+            error: wild.rates.error / 10,
+            ..Rates::default()
+        };
+        let leaps = rates.wall_jump == 0 || rng.coin();
+        Plan { rates, leaps, disturbance: 0, skew: 0, ..wild }
     }
 
     /// Anything goes, as the seed says.
@@ -114,6 +133,9 @@ impl Plan {
     }
 }
 
+/// A year, an hour, more than clocks may differ, and less.
+pub const LEAPS: [i64; 4] = [31_536_000_000, 3_600_000, 90_000, 1_500];
+
 /// What came of a run.
 #[derive(Debug, Default)]
 pub struct Report {
@@ -128,6 +150,18 @@ pub struct Report {
     pub faults: u64,
     pub crashes: u64,
     pub points: u64,
+}
+
+impl Report {
+    pub fn add(&mut self, other: &Report) {
+        self.steps += other.steps;
+        self.turns += other.turns;
+        self.commits += other.commits;
+        self.records += other.records;
+        self.outputs += other.outputs;
+        self.faults += other.faults;
+        self.crashes += other.crashes;
+    }
 }
 
 type Process = Option<Worker<SimLog, SimStore>>;
@@ -158,8 +192,10 @@ pub struct World {
     me: Weak<World>,
 }
 
+/// Far more than any run needs.
+const TURNS_MAX: u64 = 400_000;
+
 pub const SESSION: Ms = 6_000;
-pub const TRANSACTION: Ms = 3_000;
 
 /// Runs a plan from its beginning to the verdict.
 pub fn run(plan: Plan) -> Report {
@@ -272,7 +308,7 @@ impl World {
         let settings = MemberSettings {
             instance: slot.instance.borrow().clone(),
             is_static: self.plan.is_static,
-            transaction_timeout: TRANSACTION,
+            transaction_timeout: self.plan.transaction_timeout,
             request_timeout: 5_000,
             broken: self.plan.broken,
         };
@@ -340,6 +376,10 @@ impl World {
             return true;
         }
         self.turns.set(self.turns.get() + 1);
+        if self.turns.get() > TURNS_MAX {
+            self.complain(format!("{TURNS_MAX} turns, and no end: {}", self.left()));
+            return false;
+        }
         let more = slot.more.get();
         let Some(worker) = process.as_mut() else { return false };
         let turned = catch_unwind(AssertUnwindSafe(|| worker.turn(more)));
@@ -403,16 +443,61 @@ impl World {
 
     /// Until the upstream ends.
     pub fn live(&self) {
-        while self.now() < self.plan.time && !self.has_failed() {
+        self.live_until(self.plan.time);
+    }
+
+    pub fn live_until(&self, time: Ms) {
+        while self.now() < time && !self.has_failed() {
             self.round();
             let disturbed = self.rng.borrow_mut().chance(self.plan.disturbance);
             if disturbed {
                 self.disturb();
             }
+            if self.plan.leaps && self.rng.borrow_mut().chance(400) {
+                self.leap();
+            }
             if self.plan.housekeeping && self.rng.borrow_mut().chance(5_000) {
                 self.keep_house();
             }
         }
+    }
+
+    /// The clock of a partition's leader jumps, or is set right again.
+    fn leap(&self) {
+        let (leader, by, is_right) = {
+            let mut rng = self.rng.borrow_mut();
+            let by = *rng.pick(&LEAPS);
+            (rng.below(LEADERS as u64) as usize, if rng.coin() { by } else { -by }, rng.coin())
+        };
+        self.with(|cluster| {
+            cluster.skew[leader] = if is_right { 0 } else { by };
+            let skew = cluster.skew[leader];
+            cluster.trace.note(cluster.now, || format!("the clock of leader {leader} is off by {skew} ms"));
+        });
+    }
+
+    /// The upstream alone goes on.
+    pub fn live_frozen(&self, time: Ms) {
+        self.with(|cluster| cluster.advance(time));
+    }
+
+    pub fn kill(&self, number: usize) {
+        *self.slots[number].process.borrow_mut() = None;
+        self.down(number, true);
+    }
+
+    /// Retention takes all inputs but the newest record of each.
+    pub fn truncate_inputs(&self) {
+        self.with(|cluster| {
+            for number in 0..cluster.settings.partitions {
+                for &topic in InputTopic::ALL {
+                    let high = cluster.part(Topic::Input(topic), number).high;
+                    if let Some(place) = cluster.place(Topic::Input(topic), number) {
+                        cluster.truncate(place, high.saturating_sub(1));
+                    }
+                }
+            }
+        });
     }
 
     fn round(&self) {
@@ -542,6 +627,7 @@ impl World {
             cluster.trace.note(cluster.now, || "HEALED".into());
             cluster.held = None;
             cluster.settings.late_markers = 0;
+            cluster.skew = [0; LEADERS];
         });
         for slot in &self.slots {
             slot.paused_until.set(0);
@@ -560,7 +646,7 @@ impl World {
             if standing.iter().zip(&before).all(|(now, before)| now > before) || before.is_empty() {
                 (before, since) = (standing, now);
             }
-            if now > since + 150_000 {
+            if now > since + 150_000 || now > began + 10_800_000 {
                 self.complain(format!("stuck: {}", self.left()));
                 return;
             }
@@ -630,7 +716,7 @@ impl World {
             settings: self.settings.clone(),
             steady,
             steady_until: Timestamp::from_millis(START + self.plan.time as i64),
-            clocks_agree: self.plan.skew == 0 && self.plan.rates.wall_jump == 0,
+            clocks_agree: self.plan.skew == 0 && self.plan.rates.wall_jump == 0 && !self.plan.leaps,
             is_drained: !self.has_failed(),
         };
         for number in 0..self.plan.partitions {
