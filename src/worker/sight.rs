@@ -71,9 +71,11 @@ fn ahead(from: Timestamp, to: Timestamp, stamp: Timestamp) -> Millis {
 impl Standing {
     /// The host's clock jumped.
     pub(super) fn jumped(&mut self, by: Millis, max_skew: Millis) {
-        for ahead in self.journal.iter_mut().map(|(ahead, _)| ahead).chain(self.inputs.iter_mut().flatten()) {
+        if let Some((ahead, _)) = &mut self.journal {
             ahead.0 += by.0;
         }
+        // Told again by the next records; until then the journal speaks for all.
+        self.inputs = [None; INPUTS];
         self.leapt |= by > max_skew;
         self.asked = None;
     }
