@@ -4,10 +4,11 @@
 //! the log is the only commit point: a step that was not committed is rolled back, and only committed state reaches
 //! the store.
 
+mod changes;
 mod restore;
 mod sight;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -20,7 +21,7 @@ use crate::domain::effect::InputTopic;
 use crate::domain::time::{Millis, Timestamp};
 use crate::engine::clock::Blind;
 use crate::engine::core::Touched;
-use crate::engine::journal::{BadEntry, Gap, Head};
+use crate::engine::journal::{BadEntry, Gap};
 use crate::engine::recovery::RecoveryError;
 use crate::engine::step::{Input, Partition, Settings, Told};
 use crate::engine::table::Kind;
@@ -167,7 +168,13 @@ pub struct Worker<L: Log, S: Checkpoints> {
     config: WorkerConfig,
     stats: Arc<Stats>,
     owned: BTreeMap<u32, Owned<S::Checkpoint>>,
+    /// What happened to the assignment and is not dealt with yet: the log did not answer.
+    changes: VecDeque<Change>,
+    /// Steps of a transaction of which nobody knows yet how it ended. Until that is known no other is taken.
+    undecided: Vec<(u32, Told)>,
     inbox: Inbox,
+    /// How many records may wait: more than a batch while what waits cannot be taken before what is still unread.
+    room: usize,
     nonce: u64,
     host: HostWatch,
     /// Transactions in a row that came to nothing.
@@ -185,6 +192,7 @@ impl<L: Log, S: Checkpoints> Worker<L, S> {
         nonce: u64,
     ) -> Worker<L, S> {
         let inbox = Inbox::default();
+        let room = config.batch_records;
         Worker {
             log,
             store,
@@ -192,7 +200,10 @@ impl<L: Log, S: Checkpoints> Worker<L, S> {
             config,
             stats,
             owned: BTreeMap::new(),
+            changes: VecDeque::new(),
+            undecided: Vec::new(),
             inbox,
+            room,
             nonce,
             host: HostWatch::default(),
             aborts: 0,
@@ -236,18 +247,21 @@ impl<L: Log, S: Checkpoints> Worker<L, S> {
         let deadline =
             self.clock.elapsed() + if at_once { Duration::ZERO } else { self.config.commit_interval };
         loop {
-            let room = self.config.batch_records.saturating_sub(self.waiting());
+            let room = self.room.saturating_sub(self.waiting());
             let wait = deadline.saturating_sub(self.clock.elapsed());
             let changes = self.log.poll(wait, room, &mut self.inbox)?;
             self.sort_inbox();
-            for change in changes {
-                self.change(change)?;
-            }
-            if self.clock.elapsed() >= deadline || self.waiting() >= self.config.batch_records {
+            self.changes(changes)?;
+            if self.clock.elapsed() >= deadline || self.waiting() >= self.room {
                 break;
             }
         }
+        let waited = self.waiting();
         let more = self.step_and_commit()?;
+        // One input can fill the batch while an earlier record of another is still unread; then the clock stands, nothing
+        // is taken, and without room for that record nothing would ever be.
+        let is_stuck = waited >= self.room && self.waiting() >= waited;
+        self.room = if is_stuck { self.room.saturating_mul(2).max(1) } else { self.config.batch_records };
         self.checkpoint_due()?;
         Ok(more)
     }
@@ -265,40 +279,11 @@ impl<L: Log, S: Checkpoints> Worker<L, S> {
         }
     }
 
-    fn change(&mut self, change: Change) -> Result<(), WorkerError> {
-        match change {
-            Change::Assigned(partitions) => {
-                for number in partitions {
-                    let owned = self.restore(number)?;
-                    let from = owned.gap.as_ref().map_or(owned.partition.positions, |(gap, _)| gap.to);
-                    self.log.start(number, from)?;
-                    self.owned.insert(number, owned);
-                }
-                self.stats.set_partitions(self.owned.len());
-            }
-            Change::Revoked(partitions) => {
-                // Every step is committed as it is taken: only what was read and not stepped is dropped.
-                for number in &partitions {
-                    self.checkpoint(*number)?;
-                }
-                self.drop_partitions(&partitions)?;
-            }
-            Change::Lost(partitions) => self.drop_partitions(&partitions)?,
-        }
-        Ok(())
-    }
-
-    fn drop_partitions(&mut self, partitions: &[u32]) -> Result<(), WorkerError> {
-        for number in partitions {
-            self.owned.remove(number);
-        }
-        self.stats.set_partitions(self.owned.len());
-        self.log.release(partitions)?;
-        Ok(())
-    }
-
     /// Steps every partition and commits all they have to say. Whether a step stopped early.
     fn step_and_commit(&mut self) -> Result<bool, WorkerError> {
+        if !self.undecided.is_empty() {
+            return self.settle();
+        }
         if self.owned.is_empty() {
             return Ok(false);
         }
@@ -319,6 +304,10 @@ impl<L: Log, S: Checkpoints> Worker<L, S> {
             let read_to = self.log.positions(*number);
             let Some(owned) = self.owned.get_mut(number) else { continue };
             let sight = owned.read_clock(host, jump, read_to, ends.get(number), &self.config);
+            if !sight.clock.happened() && owned.gap.is_none() {
+                // A first entry must have a time.
+                continue;
+            }
             let blind = owned.judge_blindness(*number, &sight, host, &self.stats);
             let counts = eligible(&owned.queues, sight.clock, host, self.config.allow_create_time);
             let mut queues: [&[Slot]; INPUTS] =
@@ -407,42 +396,18 @@ impl<L: Log, S: Checkpoints> Worker<L, S> {
             }
             CommitOutcome::Unknown(error) => {
                 warn!(%error, "nobody knows whether the transaction was committed; asking for the committed head");
-                self.ask(told)
+                self.undecided = told;
+                self.settle()
             }
             CommitOutcome::Lost(error) => {
                 warn!(%error, "this member is not in the group any more; all partitions are given up");
                 self.stats.aborted();
                 let numbers: Vec<u32> = self.owned.keys().copied().collect();
+                self.changes.clear();
                 self.drop_partitions(&numbers)?;
                 Ok(false)
             }
         }
-    }
-
-    /// The committed head tells how an unknown commit ended: mine, the one before, or another's.
-    fn ask(&mut self, told: Vec<(u32, Told)>) -> Result<bool, WorkerError> {
-        let numbers: Vec<u32> = told.iter().map(|(number, _)| *number).collect();
-        let committed = self.log.committed(&numbers)?;
-        let mut mine = Vec::new();
-        for (number, says) in told {
-            let head = committed.iter().find(|known| known.partition == number).and_then(|known| {
-                known
-                    .offsets
-                    .iter()
-                    .flatten()
-                    .filter_map(|(_, metadata)| Head::from_metadata(metadata))
-                    .max_by_key(|h| h.seq)
-            });
-            match head {
-                Some(head) if head == says.head => mine.push((number, says)),
-                Some(head) if head.seq >= says.head.seq => {
-                    warn!(partition = number, "another instance went on with the partition; it is given up");
-                    self.drop_partitions(&[number])?;
-                }
-                _ => self.take_back(number)?,
-            }
-        }
-        Ok(self.promote(mine))
     }
 
     fn take_back(&mut self, number: u32) -> Result<(), WorkerError> {
@@ -510,7 +475,8 @@ impl<L: Log, S: Checkpoints> Worker<L, S> {
     fn checkpoint(&mut self, number: u32) -> Result<(), WorkerError> {
         let Some(owned) = self.owned.get_mut(&number) else { return Ok(()) };
         owned.checkpointed = self.clock.elapsed();
-        if owned.is_clean || owned.partition.head.seq == 0 {
+        let is_undecided = self.undecided.iter().any(|(undecided, _)| *undecided == number);
+        if owned.is_clean || owned.partition.head.seq == 0 || is_undecided {
             return Ok(());
         }
         let state = self.log.bounds(Topic::State, number)?.high;

@@ -11,10 +11,11 @@ use super::{Owned, StartAt, Worker, WorkerError};
 use crate::domain::effect::InputTopic;
 use crate::domain::time::Timestamp;
 use crate::engine::journal::{self, Gap, Head};
-use crate::engine::recovery::Recovery;
+use crate::engine::recovery::{Recovery, RecoveryError};
 use crate::engine::step::Partition;
-use crate::log::{INPUTS, Log, Positions, Topic};
+use crate::log::{INPUTS, Log, LogError, Positions, Topic};
 use crate::store::{Checkpoint, CheckpointMeta, Checkpoints};
+use crate::wire::row::key;
 
 impl<L: Log, S: Checkpoints> Worker<L, S> {
     /// Recovers a partition that was assigned: newest checkpoint, then rows and packs up to the committed entry.
@@ -43,7 +44,11 @@ impl<L: Log, S: Checkpoints> Worker<L, S> {
             store = self.store.open(number)?.0;
         }
         let mut attempt = self.recover(number, &store, meta.as_ref(), target, state_high, journal.high);
-        if meta.is_some() && matches!(attempt, Err(WorkerError::Recovery { .. })) {
+        if matches!(attempt, Err(WorkerError::Recovery { .. })) {
+            self.still_at(number, target)?;
+        }
+        // It cannot be read, or does not fit: the log has everything that it has.
+        if meta.is_some() && matches!(attempt, Err(WorkerError::Recovery { .. } | WorkerError::Store(_))) {
             if let Err(error) = &attempt {
                 warn!(partition = number, %error, "the checkpoint is thrown away; the partition is made anew from the log");
             }
@@ -52,7 +57,7 @@ impl<L: Log, S: Checkpoints> Worker<L, S> {
             meta = None;
             attempt = self.recover(number, &store, None, target, state_high, journal.high);
         }
-        if let (Some(stands_at), Ok(partition)) = (&meta, &attempt)
+        if let (Some(stands_at), Ok((partition, _))) = (&meta, &attempt)
             && partition.sweep.floor > stands_at.seq + 1
         {
             // Devices that are gone since then may have left no trace that is still there.
@@ -68,7 +73,7 @@ impl<L: Log, S: Checkpoints> Worker<L, S> {
             meta = None;
             attempt = self.recover(number, &store, None, target, state_high, journal.high);
         }
-        let mut partition = attempt?;
+        let (mut partition, gone) = attempt?;
         let is_new = partition.head.seq == 0;
         let mut gap = None;
         if is_new {
@@ -97,7 +102,7 @@ impl<L: Log, S: Checkpoints> Worker<L, S> {
             queues: Default::default(),
             // What the log had beyond the checkpoint is not in it yet; without one, nothing is.
             dirty: if is_new { BTreeSet::new() } else { all },
-            gone: BTreeSet::new(),
+            gone,
             checkpointed: self.clock.elapsed(),
             is_clean: is_new,
             blind: None,
@@ -171,6 +176,17 @@ impl<L: Log, S: Checkpoints> Worker<L, S> {
         if floor == 0 { Ok(range.start) } else { self.find_entry(number, range, floor) }
     }
 
+    /// What was read does not fit together if another instance went on with the partition meanwhile: then it is not ours
+    /// any more, which the group is about to tell.
+    fn still_at(&mut self, number: u32, target: Option<(Head, Positions)>) -> Result<(), WorkerError> {
+        let committed = self.log.committed(&[number])?;
+        if committed_head(number, &committed)? == target {
+            return Ok(());
+        }
+        let action = format!("restoring partition {number}");
+        Err(LogError::retriable(action, "another instance went on with it meanwhile").into())
+    }
+
     fn first_offset(&mut self, topic: InputTopic, number: u32) -> Result<u64, WorkerError> {
         let bounds = self.log.bounds(Topic::Input(topic), number)?;
         let StartAt::Time(start) = self.config.start else { return Ok(bounds.low) };
@@ -185,6 +201,7 @@ impl<L: Log, S: Checkpoints> Worker<L, S> {
         Ok(first)
     }
 
+    /// The partition, and the keys of the checkpoint that are gone since: its next one has to drop them.
     fn recover(
         &mut self,
         number: u32,
@@ -193,15 +210,22 @@ impl<L: Log, S: Checkpoints> Worker<L, S> {
         target: Option<(Head, Positions)>,
         state_high: u64,
         journal_high: u64,
-    ) -> Result<Partition, WorkerError> {
+    ) -> Result<(Partition, BTreeSet<Box<str>>), WorkerError> {
         let failed = |source| WorkerError::Recovery { partition: number, source };
         let mut recovery = Recovery::new(number, self.config.settings.clone(), self.nonce);
+        let mut kept = BTreeSet::new();
         let mut state_from = self.log.bounds(Topic::State, number)?.low;
         let mut journal_from = self.log.bounds(Topic::Journal, number)?.low;
         if let Some(meta) = meta
             && let Some(head) = meta.head()
         {
-            store.rows(|key, value| recovery.row(key, Some(value)))?.map_err(failed)?;
+            let rows = store.rows(|key, value| {
+                if key::is_device(key) {
+                    kept.insert(key.into());
+                }
+                recovery.row(key, Some(value))
+            });
+            rows?.map_err(failed)?;
             recovery.stands_at(head, meta.positions, Timestamp::from_millis(meta.clock_ms), meta.sweep());
             state_from = state_from.max(meta.state_offset);
             journal_from = meta.journal_offset;
@@ -241,7 +265,15 @@ impl<L: Log, S: Checkpoints> Worker<L, S> {
         if let Some(problem) = problem {
             return Err(problem);
         }
-        recovery.finish(target.map(|(head, _)| head)).map_err(failed)
+        let partition = recovery.finish(target.map(|(head, _)| head)).map_err(failed)?;
+        if let Some(meta) = meta.filter(|meta| meta.seq == partition.head.seq)
+            && meta.state_hash != format!("{:032x}", partition.state_hash)
+        {
+            // No entry after the checkpoint could tell.
+            return Err(failed(RecoveryError::StateHash { seq: meta.seq }));
+        }
+        kept.retain(|key: &Box<str>| partition.core.table.find(key).is_none());
+        Ok((partition, kept))
     }
 }
 

@@ -12,6 +12,7 @@ mod model;
 mod scenarios;
 #[cfg(feature = "rocksdb")]
 mod sight;
+mod sim;
 mod tidy;
 #[cfg(feature = "rocksdb")]
 mod worker;

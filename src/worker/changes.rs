@@ -1,0 +1,93 @@
+//! What a worker does when its assignment changes, and when nobody knows how a transaction ended. Both need answers of
+//! the log; where none comes, they are not forgotten but asked for again.
+
+use tracing::warn;
+
+use super::{Worker, WorkerError};
+use crate::engine::journal::Head;
+use crate::log::{Change, Log};
+use crate::store::Checkpoints;
+
+impl<L: Log, S: Checkpoints> Worker<L, S> {
+    /// Deals with what happened to the assignment, in that order. What could not be finished stays first in the line.
+    pub(super) fn changes(&mut self, changes: Vec<Change>) -> Result<(), WorkerError> {
+        for change in changes {
+            if let Change::Revoked(gone) | Change::Lost(gone) = &change {
+                // What goes again before it was restored is not restored.
+                for earlier in &mut self.changes {
+                    if let Change::Assigned(partitions) = earlier {
+                        partitions.retain(|number| !gone.contains(number));
+                    }
+                }
+            }
+            self.changes.push_back(change);
+        }
+        while let Some(change) = self.changes.front().cloned() {
+            self.change(change)?;
+            self.changes.pop_front();
+        }
+        Ok(())
+    }
+
+    fn change(&mut self, change: Change) -> Result<(), WorkerError> {
+        match change {
+            Change::Assigned(partitions) => {
+                for number in partitions {
+                    if self.owned.contains_key(&number) {
+                        continue;
+                    }
+                    let owned = self.restore(number)?;
+                    let from = owned.gap.as_ref().map_or(owned.partition.positions, |(gap, _)| gap.to);
+                    self.log.start(number, from)?;
+                    self.owned.insert(number, owned);
+                }
+                self.stats.set_partitions(self.owned.len());
+            }
+            Change::Revoked(partitions) => {
+                // Every step is committed as it is taken: only what was read and not stepped is dropped.
+                for number in &partitions {
+                    self.checkpoint(*number)?;
+                }
+                self.drop_partitions(&partitions)?;
+            }
+            Change::Lost(partitions) => self.drop_partitions(&partitions)?,
+        }
+        Ok(())
+    }
+
+    pub(super) fn drop_partitions(&mut self, partitions: &[u32]) -> Result<(), WorkerError> {
+        for number in partitions {
+            self.owned.remove(number);
+        }
+        self.undecided.retain(|(number, _)| !partitions.contains(number));
+        self.stats.set_partitions(self.owned.len());
+        self.log.release(partitions)?;
+        Ok(())
+    }
+
+    /// The committed head tells how an unknown commit ended: mine, the one before, or another's.
+    pub(super) fn settle(&mut self) -> Result<bool, WorkerError> {
+        let numbers: Vec<u32> = self.undecided.iter().map(|(number, _)| *number).collect();
+        let committed = self.log.committed(&numbers)?;
+        let mut mine = Vec::new();
+        for (number, says) in std::mem::take(&mut self.undecided) {
+            let head = committed.iter().find(|known| known.partition == number).and_then(|known| {
+                known
+                    .offsets
+                    .iter()
+                    .flatten()
+                    .filter_map(|(_, metadata)| Head::from_metadata(metadata))
+                    .max_by_key(|h| h.seq)
+            });
+            match head {
+                Some(head) if head == says.head => mine.push((number, says)),
+                Some(head) if head.seq >= says.head.seq => {
+                    warn!(partition = number, "another instance went on with the partition; it is given up");
+                    self.drop_partitions(&[number])?;
+                }
+                _ => self.take_back(number)?,
+            }
+        }
+        Ok(self.promote(mine))
+    }
+}
