@@ -247,6 +247,40 @@ impl Entry {
         Timestamp::from_millis(self.entry.clock_ms)
     }
 
+    /// Moves positions past what was lost and what was consumed. A gap between them and the entry is returned: topic,
+    /// where we are, where the entry goes on.
+    pub fn move_positions(&self, positions: &mut Positions) -> Result<(), (InputTopic, u64, u64)> {
+        if let Some(gap) = &self.entry.gap {
+            *positions = Gap::of(gap, *positions).to;
+        }
+        for range in &self.entry.ranges {
+            let index = (range.topic as usize).wrapping_sub(1);
+            let Some(topic) = InputTopic::ALL.get(index) else { continue };
+            if range.from != positions[index] {
+                return Err((*topic, positions[index], range.from));
+            }
+            positions[index] = range.to;
+        }
+        Ok(())
+    }
+
+    /// What was lost before the step, which began at `positions`.
+    pub fn gap(&self, positions: Positions) -> Option<Gap> {
+        self.entry.gap.as_ref().map(|gap| Gap::of(gap, positions))
+    }
+
+    /// All input offsets before the step: those of a first entry begin where there was something to read.
+    pub fn positions_before(&self) -> Positions {
+        let mut before = self.positions().unwrap_or_default();
+        let lost = self.entry.gap.iter().flat_map(|gap| &gap.lost);
+        for range in self.entry.ranges.iter().chain(lost) {
+            if let Some(position) = before.get_mut((range.topic as usize).wrapping_sub(1)) {
+                *position = range.from;
+            }
+        }
+        before
+    }
+
     /// All input offsets after the step.
     pub fn positions(&self) -> Option<Positions> {
         self.entry.positions.as_slice().try_into().ok()

@@ -14,11 +14,11 @@ use crate::log::{INPUTS, OutRecord, Positions, Slot, Topic};
 use crate::wire::decode::{self, RawRecord, Scratch};
 use crate::wire::output::{self, Format, Identity};
 use crate::wire::reject::Reason;
-use crate::wire::row::{self, DeviceRow, PartitionRow, PolicyRow, Row, key};
+use crate::wire::row::{self, CorruptRow, DeviceRow, PartitionRow, PolicyRow, Row, key};
 use crate::wire::{dead_letter, pb as proto, policy};
 
 use super::core::{Core, Progress, Touched};
-use super::journal::{self, Consumed, FOLD_VERSION, Gap, Head};
+use super::journal::{self, Consumed, Entry, FOLD_VERSION, Gap, Head};
 use super::pack::PackWriter;
 use super::state_hash::{clocks_hash, nodes_hash, row_hash};
 use super::table::Kind;
@@ -97,6 +97,24 @@ impl<'a> Input<'a> {
         clock: Timestamp,
     ) -> Input<'a> {
         Input { queues, arena, positions, clock, sight: None, gap: None, blind: None, entry_wanted: false }
+    }
+
+    /// What the step of a journal entry was told: its records, and what stands in it. `positions`: after the step;
+    /// `gap`: as [`Entry::gap`] has it.
+    pub fn again(
+        entry: &Entry,
+        queues: [&'a [Slot]; INPUTS],
+        arena: &'a [u8],
+        positions: Positions,
+        gap: Option<&'a Gap>,
+    ) -> Result<Input<'a>, CorruptRow> {
+        Ok(Input {
+            sight: entry.entry.sight_ms.map(Timestamp::from_millis),
+            gap,
+            blind: row::blind_of(entry.entry.blind)?,
+            entry_wanted: true,
+            ..Input::new(queues, arena, positions, entry.clock())
+        })
     }
 }
 

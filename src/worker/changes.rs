@@ -37,7 +37,8 @@ impl<L: Log, S: Checkpoints> Worker<L, S> {
                         continue;
                     }
                     let owned = self.restore(number)?;
-                    self.log.start(number, owned.partition.positions)?;
+                    let from = owned.gap.as_ref().map_or(owned.partition.positions, |(gap, _)| gap.to);
+                    self.log.start(number, from)?;
                     self.owned.insert(number, owned);
                 }
                 self.stats.set_partitions(self.owned.len());

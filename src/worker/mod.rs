@@ -304,11 +304,11 @@ impl<L: Log, S: Checkpoints> Worker<L, S> {
             let read_to = self.log.positions(*number);
             let Some(owned) = self.owned.get_mut(number) else { continue };
             let sight = owned.read_clock(host, jump, read_to, ends.get(number), &self.config);
-            let blind = owned.judge_blindness(*number, &sight, host, &self.stats);
             if !sight.clock.happened() && owned.gap.is_none() {
                 // A first entry must have a time.
                 continue;
             }
+            let blind = owned.judge_blindness(*number, &sight, host, &self.stats);
             let counts = eligible(&owned.queues, sight.clock, host, self.config.allow_create_time);
             let mut queues: [&[Slot]; INPUTS] =
                 std::array::from_fn(|index| &owned.queues[index][..counts[index]]);

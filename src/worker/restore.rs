@@ -112,17 +112,6 @@ impl<L: Log, S: Checkpoints> Worker<L, S> {
         })
     }
 
-    /// What was read does not fit together if another instance went on with the partition meanwhile: then it is not ours
-    /// any more, which the group is about to tell.
-    fn still_at(&mut self, number: u32, target: Option<(Head, Positions)>) -> Result<(), WorkerError> {
-        let committed = self.log.committed(&[number])?;
-        if committed_head(number, &committed)? == target {
-            return Ok(());
-        }
-        let action = format!("restoring partition {number}");
-        Err(LogError::retriable(action, "another instance went on with it meanwhile").into())
-    }
-
     /// Records that are gone before they were read, if that is accepted; and since when nothing is missing.
     fn lost(&mut self, number: u32, partition: &Partition) -> Result<Option<(Gap, Timestamp)>, WorkerError> {
         let mut to = partition.positions;
@@ -185,6 +174,17 @@ impl<L: Log, S: Checkpoints> Worker<L, S> {
             ControlFlow::Break(())
         })?;
         if floor == 0 { Ok(range.start) } else { self.find_entry(number, range, floor) }
+    }
+
+    /// What was read does not fit together if another instance went on with the partition meanwhile: then it is not ours
+    /// any more, which the group is about to tell.
+    fn still_at(&mut self, number: u32, target: Option<(Head, Positions)>) -> Result<(), WorkerError> {
+        let committed = self.log.committed(&[number])?;
+        if committed_head(number, &committed)? == target {
+            return Ok(());
+        }
+        let action = format!("restoring partition {number}");
+        Err(LogError::retriable(action, "another instance went on with it meanwhile").into())
     }
 
     fn first_offset(&mut self, topic: InputTopic, number: u32) -> Result<u64, WorkerError> {

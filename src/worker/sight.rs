@@ -47,7 +47,7 @@ impl HostWatch {
 pub(super) struct Standing {
     /// By the leader of the journal: how far the host is ahead, and when, by the monotonic clock, that was learnt.
     journal: Option<(Millis, Duration)>,
-    /// By the leaders of the inputs.
+    /// By the leaders of the inputs, since the journal's was heard.
     inputs: [Option<Millis>; INPUTS],
     /// The ends of the inputs that were asked for last, and the host's time before that.
     asked: Option<(Positions, Timestamp)>,
@@ -71,9 +71,11 @@ fn ahead(from: Timestamp, to: Timestamp, stamp: Timestamp) -> Millis {
 impl Standing {
     /// The host's clock jumped.
     pub(super) fn jumped(&mut self, by: Millis, max_skew: Millis) {
-        for ahead in self.journal.iter_mut().map(|(ahead, _)| ahead).chain(self.inputs.iter_mut().flatten()) {
+        if let Some((ahead, _)) = &mut self.journal {
             ahead.0 += by.0;
         }
+        // Told again by the next records; until then the journal speaks for all.
+        self.inputs = [None; INPUTS];
         self.leapt |= by > max_skew;
         self.asked = None;
     }
@@ -89,6 +91,9 @@ impl Standing {
     ) {
         let ahead = stamp.map_or(Millis(0), |stamp| ahead(from, to, stamp));
         self.journal = Some((ahead, now));
+        // A clock that was set right since would be held against the monitor until the next record of that input comes,
+        // and none may.
+        self.inputs = [None; INPUTS];
     }
 
     /// Whether the brokers should be heard again.

@@ -10,6 +10,8 @@ mod laws;
 mod log;
 mod model;
 mod scenarios;
+#[cfg(feature = "rocksdb")]
+mod sight;
 mod sim;
 mod tidy;
 #[cfg(feature = "rocksdb")]

@@ -574,7 +574,7 @@ fn an_unknown_outcome_is_told_by_the_committed_offsets() {
         }
         println!("committed, aborted, unknown, lost: {counts:?}");
         assert_eq!(told(&mut log, until, &heal), truth.last().cloned());
-        let found = retried(until, || {
+        let found = healed(until, &heal, || {
             let high = log.bounds(Topic::Status, 0)?.high;
             let mut found = Vec::new();
             log.scan(Topic::Status, 0, 0..high, &mut |record| {
@@ -600,36 +600,46 @@ fn retried<T>(until: Instant, mut call: impl FnMut() -> Result<T, lastseen::log:
     }
 }
 
-fn metadata(log: &mut KafkaLog, until: Instant) -> Option<String> {
-    told(log, until, &|| ())
-}
-
-/// What the offsets tell; after half a minute without an answer `heal` is called.
-fn told(log: &mut KafkaLog, until: Instant, heal: &dyn Fn()) -> Option<String> {
+/// As [`retried`]; after half a minute without an answer, and each after that, `heal` is called.
+fn healed<T>(
+    until: Instant,
+    heal: &dyn Fn(),
+    mut call: impl FnMut() -> Result<T, lastseen::log::LogError>,
+) -> T {
     let mut patience = Instant::now() + Duration::from_secs(30);
-    let committed = retried(until, || {
+    retried(until, || {
         if Instant::now() > patience {
             heal();
             patience += Duration::from_secs(30);
         }
-        log.committed(&[0]).inspect_err(|error| println!("{error}"))
-    });
+        call()
+    })
+}
+
+fn metadata(log: &mut KafkaLog, until: Instant) -> Option<String> {
+    told(log, until, &|| ())
+}
+
+/// What the offsets tell.
+fn told(log: &mut KafkaLog, until: Instant, heal: &dyn Fn()) -> Option<String> {
+    let committed = healed(until, heal, || log.committed(&[0]).inspect_err(|error| println!("{error}")));
     let offsets: Vec<_> = committed[0].offsets.iter().flatten().collect();
     assert!(offsets.is_empty() || offsets.len() == 3);
     offsets.first().map(|(_, metadata)| metadata.clone())
 }
 
-/// Aborts transactions on the group's offsets of which the coordinator knows nothing any more.
+/// Aborts transactions on the group's offsets and on the outputs of which the coordinator knows nothing any more.
 fn abort_hanging(setup: &Setup, brokers: &str) {
-    for partition in 0..4 {
+    let offsets = (0..4).map(|partition| ("__consumer_offsets", partition));
+    for (topic, partition) in offsets.chain([(setup.config.topic(Topic::Status), 0)]) {
         let partition = partition.to_string();
-        let place = ["--topic", "__consumer_offsets", "--partition", &partition];
+        let place = ["--topic", topic, "--partition", &partition];
         let mut describe = broker::tool(brokers, "transactions");
         let found = describe.arg("describe-producers").args(place).output().unwrap();
         for line in String::from_utf8_lossy(&found.stdout).lines().skip(1) {
             let start = line.split_whitespace().last().filter(|start| start.parse::<u64>().is_ok());
             if let Some(start) = start {
-                println!("{}: aborting what hangs at {start} of {partition}", setup.config.group);
+                println!("{}: aborting what hangs at {start} of {topic}, {partition}", setup.config.group);
                 let mut abort = broker::tool(brokers, "transactions");
                 abort.arg("abort").args(place).args(["--start-offset", start]).status().unwrap();
             }

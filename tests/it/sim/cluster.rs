@@ -91,16 +91,12 @@ impl Part {
         self.records.iter().filter(|record| record.state == State::Visible)
     }
 
-    fn push(
-        &mut self,
-        time: Timestamp,
-        record: Option<(&Option<Vec<u8>>, &Option<Vec<u8>>, &[Header])>,
-        state: State,
-    ) -> u64 {
+    /// Without a record it is a marker.
+    fn push(&mut self, time: Timestamp, record: Option<&OutRecord>, state: State) -> u64 {
         let offset = self.high;
         self.high += 1;
-        let (key, value, headers) = match record {
-            Some((key, value, headers)) => (key.clone(), value.clone(), headers.to_vec()),
+        let (key, value, headers) = match record.cloned() {
+            Some(OutRecord { key, value, headers, .. }) => (key, value, headers),
             None => (None, None, Vec::new()),
         };
         self.records.push(Stored { offset, time, key, value, headers, state, gone: false });
@@ -278,7 +274,7 @@ impl Cluster {
     fn store(&mut self, place: usize, record: &OutRecord, state: State) -> u64 {
         let time = if record.topic.stamped_by_log() { self.stamp(place) } else { record.timestamp };
         self.steps += 1;
-        self.parts[place].push(time, Some((&record.key, &record.value, &record.headers)), state)
+        self.parts[place].push(time, Some(record), state)
     }
 
     /// Writes from outside, in no transaction.

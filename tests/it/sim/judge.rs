@@ -336,8 +336,8 @@ fn drained(cluster: &Cluster, number: u32, positions: Option<Positions>) -> Resu
     let positions = positions.unwrap_or_default();
     for (index, topic) in InputTopic::ALL.iter().enumerate() {
         let part = cluster.part(Topic::Input(*topic), number);
-        let left = part.records[part.index_of(positions[index])..].iter();
-        if let Some(record) = left.filter(|record| record.state == State::Visible).next() {
+        let mut left = part.records[part.index_of(positions[index])..].iter();
+        if let Some(record) = left.find(|record| record.state == State::Visible) {
             return Err(format!("partition {number}: {topic:?} at {} was never consumed", record.offset));
         }
     }

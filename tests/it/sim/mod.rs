@@ -98,7 +98,7 @@ fn any_seed_holds() {
 /// that reports in time.
 #[test]
 fn clocks_that_jump_call_nobody_offline() {
-    for seed in 0..number("LEAPS").unwrap_or(150) {
+    for seed in 0..number("LEAPS").unwrap_or(100) {
         let plan = Plan::leaping(seed);
         let report = run(plan.clone());
         holds(&plan, &report);

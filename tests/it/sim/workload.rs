@@ -289,7 +289,7 @@ impl Workload {
             4 => (Some(&key), Some(b""), right),
             _ => (Some(&key), Some(br#"{"activity":{"kind":"no such"}}"#), wrong),
         };
-        let topic = *self.rng.pick(&InputTopic::ALL);
+        let topic = *self.rng.pick(InputTopic::ALL);
         let record = OutRecord {
             topic: Topic::Input(topic),
             partition,

