@@ -674,7 +674,7 @@ impl Owned {
             self.dirty.insert(*number);
             if let Some(before) = rest
                 && before.kind != Kind::Free
-                && self.partition.core.table.slot(*number).key != before.key
+                && self.partition.core.table.slot(*number).key() != &*before.key
             {
                 self.gone.insert(before.key.clone());
             }

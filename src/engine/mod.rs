@@ -4,6 +4,7 @@
 
 pub mod clock;
 pub mod core;
+mod index;
 pub mod journal;
 pub mod pack;
 pub mod recovery;

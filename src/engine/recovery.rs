@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use crate::domain::clocks::Clocks;
 use crate::domain::time::Timestamp;
 use crate::log::Positions;
 use crate::wire::row::{self, CorruptRow, Row, key};
@@ -95,17 +96,17 @@ impl Recovery {
                 let number = device.number;
                 self.place(row_key, number, seq);
                 let slot = self.partition.core.table.slot_mut(number);
-                slot.kind = Kind::Live;
-                slot.row = device.facts.into();
-                slot.clocks = device.clocks;
+                slot.set_kind(Kind::Live);
+                slot.set_row(device.facts);
+                slot.set_clocks(&device.clocks);
             }
             Row::Tombstone(tombstone) => {
                 let number = tombstone.number;
                 self.place(row_key, number, seq);
                 let slot = self.partition.core.table.slot_mut(number);
-                slot.kind = Kind::Tombstone;
-                slot.row = tombstone_bytes(&tombstone);
-                slot.clocks = Default::default();
+                slot.set_kind(Kind::Tombstone);
+                slot.set_row(&tombstone_bytes(&tombstone));
+                slot.set_clocks(&Clocks::default());
             }
             Row::Nodes(nodes) => {
                 self.partition.core.nodes = nodes;
@@ -145,7 +146,7 @@ impl Recovery {
             }
             table.remove(known);
         }
-        if number < table.capacity() && table.slot(number).kind != Kind::Free {
+        if number < table.capacity() && table.slot(number).kind() != Kind::Free {
             table.remove(number);
         }
         table.insert_at(number, row_key);
@@ -186,8 +187,11 @@ impl Recovery {
         let damaged = pack::read(&entry.entry.clock_pack, clock, |packed| match packed {
             Packed::Device(number, moved) => {
                 let is_older = seqs.get(number as usize).is_some_and(|row_seq| *row_seq < seq);
-                if is_older && table.slot(number).kind == Kind::Live {
-                    moved.apply(&mut table.slot_mut(number).clocks);
+                if is_older && table.slot(number).kind() == Kind::Live {
+                    let slot = table.slot_mut(number);
+                    let mut clocks = slot.clocks();
+                    moved.apply(&mut clocks);
+                    slot.set_clocks(&clocks);
                 }
             }
             Packed::Node(place, at) => {
@@ -249,10 +253,10 @@ pub fn hash_of(partition: &Partition) -> u128 {
     let table = &partition.core.table;
     let rows = (0..table.capacity()).map(|number| {
         let slot = table.slot(number);
-        row_hash(slot.kind, number, &slot.key, &slot.row).wrapping_add(clocks_hash(
-            slot.kind,
+        row_hash(slot.kind(), number, slot.key(), slot.row()).wrapping_add(clocks_hash(
+            slot.kind(),
             number,
-            &slot.clocks,
+            &slot.clocks(),
         ))
     });
     rows.fold(nodes_hash(&partition.core.nodes), u128::wrapping_add)

@@ -20,7 +20,7 @@ use crate::wire::{dead_letter, pb as proto, policy};
 use super::core::{Core, Progress, Touched};
 use super::journal::{self, Consumed, FOLD_VERSION, Head};
 use super::pack::PackWriter;
-use super::table::Kind;
+use super::table::{Kind, WARM_MAX};
 
 /// Settings of a step. All of it is in the journal, for a replay must have the same.
 #[derive(Clone, PartialEq, Debug)]
@@ -224,6 +224,8 @@ impl Partition {
         // Arrival: the append time, raised to the arrival before it in its topic and to the clock of the entry before,
         // lowered to the clock of this one.
         let mut arrivals = [started_at; INPUTS];
+        // The table has the devices of these records at hand.
+        let mut warm = [0; INPUTS];
         loop {
             let head = |index: usize| {
                 let slot = input.queues[index].get(work.taken[index])?;
@@ -238,6 +240,11 @@ impl Partition {
                 return Progress::Full;
             }
             arrivals[index] = arrival;
+            if work.taken[index] == warm[index] {
+                let ahead = input.queues[index][warm[index]..].iter().take(WARM_MAX);
+                warm[index] += ahead.len();
+                self.core.table.warm(ahead.filter_map(|slot| Some(&input.arena[slot.key.clone()?])));
+            }
             let slot = &input.queues[index][work.taken[index]];
             work.taken[index] += 1;
             self.fold(slot, input.arena, arrival, work);
@@ -441,7 +448,7 @@ impl Partition {
         }
         let changed: std::collections::HashSet<u32> = self.changed_rows().into_iter().collect();
         let numbers = (from..to)
-            .filter(|number| self.core.table.slot(*number).kind != Kind::Free && !changed.contains(number))
+            .filter(|number| self.core.table.slot(*number).kind() != Kind::Free && !changed.contains(number))
             .collect();
         Swept { numbers, span: (to > from).then_some(proto::Sweep { from, to }) }
     }
@@ -450,19 +457,19 @@ impl Partition {
     pub fn row(&self, number: u32) -> Option<(Box<str>, Vec<u8>)> {
         let slot = self.core.table.slot(number);
         let mut value = Vec::new();
-        match slot.kind {
+        match slot.kind() {
             Kind::Free => return None,
             Kind::Live => {
-                let row = DeviceRow { facts: &slot.row, clocks: slot.clocks, number };
+                let row = DeviceRow { facts: slot.row(), clocks: slot.clocks(), number };
                 row::encode_row(self.head.seq, &Row::Device(row), &mut value);
             }
             Kind::Tombstone => {
                 let (_, row) =
-                    row::decode_row(&slot.row).expect("a tombstone in memory is one that we wrote");
+                    row::decode_row(slot.row()).expect("a tombstone in memory is one that we wrote");
                 row::encode_row(self.head.seq, &row, &mut value);
             }
         }
-        Some((slot.key.clone(), value))
+        Some((slot.key().into(), value))
     }
 
     /// The partition's own rows: nodes, policy, and what else it keeps.
@@ -494,10 +501,10 @@ impl Partition {
     /// Keys whose rows are gone: the tombstone of a deleted device stood long enough.
     fn freed_keys(&self) -> Vec<Box<str>> {
         let rests =
-            self.core.touched.iter().filter_map(|touched| Some((touched.number, touched.rest.as_ref()?)));
+            self.core.touched.iter().filter_map(|touched| Some((touched.number, touched.rest.as_deref()?)));
         rests
             .filter(|(number, before)| {
-                before.kind != Kind::Free && self.core.table.slot(*number).key != before.key
+                before.kind != Kind::Free && self.core.table.slot(*number).key() != &*before.key
             })
             .map(|(_, before)| before.key.clone())
             .filter(|key| self.core.table.find(key).is_none())
@@ -519,12 +526,12 @@ impl Partition {
                 end += 1;
             }
             let first = &touched[order[at] as usize];
-            let rest = order[at..end].iter().find_map(|index| touched[*index as usize].rest.as_ref());
+            let rest = order[at..end].iter().find_map(|index| touched[*index as usize].rest.as_deref());
             at = end;
             self.rehash(number, first, rest);
             let slot = self.core.table.slot(number);
             if rest.is_none() {
-                pack.device(number, &first.clocks, &slot.clocks);
+                pack.device(number, &(&first.clocks).into(), &slot.clocks());
             }
         }
         self.core.touched = touched;
@@ -536,15 +543,15 @@ impl Partition {
     fn rehash(&mut self, number: u32, first: &Touched, rest: Option<&super::core::Before>) {
         let slot = self.core.table.slot(number);
         let (kind, key, bytes) = match rest {
-            Some(before) => (before.kind, &before.key, &before.row),
-            None => (slot.kind, &slot.key, &slot.row),
+            Some(before) => (before.kind, &*before.key, &*before.row),
+            None => (slot.kind(), slot.key(), slot.row()),
         };
         let mut sum = self.state_hash;
-        sum = sum.wrapping_sub(clocks_hash(kind, number, &first.clocks));
-        sum = sum.wrapping_add(clocks_hash(slot.kind, number, &slot.clocks));
+        sum = sum.wrapping_sub(clocks_hash(kind, number, &(&first.clocks).into()));
+        sum = sum.wrapping_add(clocks_hash(slot.kind(), number, &slot.clocks()));
         if rest.is_some() {
             sum = sum.wrapping_sub(row_hash(kind, number, key, bytes));
-            sum = sum.wrapping_add(row_hash(slot.kind, number, &slot.key, &slot.row));
+            sum = sum.wrapping_add(row_hash(slot.kind(), number, slot.key(), slot.row()));
         }
         self.state_hash = sum;
     }
