@@ -212,13 +212,13 @@ impl<'a, W: Write> Folder<'a, W> {
         self.write()?;
         for number in self.core.table.in_key_order(None) {
             let slot = self.core.table.slot(number);
-            if slot.kind != Kind::Live {
+            if slot.kind() != Kind::Live {
                 continue;
             }
             self.summary.devices += 1;
             if self.options.state {
                 let device = self.core.device(number);
-                let line = crate::wire::state::device_json(&slot.key, &device, &self.core.policy);
+                let line = crate::wire::state::device_json(slot.key(), &device, &self.core.policy);
                 serde_json::to_writer(&mut self.output, &line)?;
                 self.output.write_all(b"\n")?;
             }

@@ -23,10 +23,10 @@ use undo::BeforeStep;
 pub use undo::{Before, Touched};
 
 /// A tombstone as a slot holds it.
-pub fn tombstone_bytes(tombstone: &Tombstone) -> Box<[u8]> {
+pub fn tombstone_bytes(tombstone: &Tombstone) -> Vec<u8> {
     let mut bytes = Vec::new();
     row::encode_row(0, &Row::Tombstone(*tombstone), &mut bytes);
-    bytes.into()
+    bytes
 }
 
 fn words(reason: Blind) -> &'static str {
@@ -176,11 +176,13 @@ impl Core {
             if node.is_none() && device.is_none() {
                 return Progress::Done;
             }
-            if self.outputs.len() >= limit {
-                return Progress::Full;
-            }
             match (node, device) {
-                (Some(due), device) if device.is_none_or(|(other, _)| due <= other) => self.time_out_node(),
+                (Some(due), device) if device.is_none_or(|(other, _)| due <= other) => {
+                    if self.outputs.len() >= limit {
+                        return Progress::Full;
+                    }
+                    self.time_out_node();
+                }
                 (_, Some((due, _))) => {
                     if self.fire_moment(due, limit) == Progress::Full {
                         return Progress::Full;
@@ -201,51 +203,55 @@ impl Core {
             numbers.push(number);
         }
         if numbers.len() > 1 {
-            numbers.sort_unstable_by(|a, b| self.table.slot(*a).key.cmp(&self.table.slot(*b).key));
+            self.table.sort_by_key(&mut numbers);
             numbers.dedup();
         }
-        for (index, number) in numbers.iter().enumerate() {
-            if self.outputs.len() >= limit {
-                for rest in &numbers[index..] {
-                    self.timers.arm(*rest, Some(moment));
-                }
-                return Progress::Full;
+        // Entries are left where they are when deadlines move, otherwise in each process: whether the step is full must
+        // hang on true deadlines alone.
+        let mut progress = Progress::Done;
+        for number in numbers {
+            let is_full = self.outputs.len() >= limit;
+            if self.fire_device(number, moment, is_full) && is_full {
+                progress = Progress::Full;
             }
-            self.fire_device(*number, moment);
         }
-        Progress::Done
+        progress
     }
 
-    /// Fires what is due of one device at `moment`; arms it for what follows.
-    fn fire_device(&mut self, number: u32, moment: Timestamp) {
-        match self.table.slot(number).kind {
-            Kind::Free => {}
-            Kind::Tombstone => {
-                let due = self.tombstone(number).deleted_at + self.policy.tombstone_retention;
-                if due <= moment {
-                    self.fired += 1;
-                    self.touch_all(number);
-                    self.table.remove(number);
-                    self.timers.arm(number, None);
-                } else {
-                    self.timers.arm(number, Some(due));
-                }
-            }
-            Kind::Live => {
-                let mut fired = 0;
-                self.with_device(number, Origin::Clock, None, |device, context, out| {
-                    while device.next_due(context.policy).is_some_and(|(due, _)| due <= moment) {
-                        device.fire(context, out);
-                        fired += 1;
-                    }
-                });
-                self.fired += fired;
-            }
+    /// Fires what is due of one device at `moment`, or leaves it armed where the step is full; arms it for what follows.
+    /// Whether anything was due.
+    fn fire_device(&mut self, number: u32, moment: Timestamp, is_full: bool) -> bool {
+        let mut device = None;
+        let due = match self.table.slot(number).kind() {
+            Kind::Free => None,
+            Kind::Tombstone => Some(self.tombstone(number).deleted_at + self.policy.tombstone_retention),
+            Kind::Live => device.insert(self.device(number)).next_due(&self.policy).map(|(due, _)| due),
+        };
+        let is_due = due.is_some_and(|due| due <= moment);
+        if !is_due || is_full {
+            self.timers.arm(number, if is_due { Some(moment) } else { due });
+            return is_due;
         }
+        let Some(mut device) = device else {
+            self.fired += 1;
+            self.touch_all(number);
+            self.table.remove(number);
+            self.timers.arm(number, None);
+            return true;
+        };
+        let mut fired = 0;
+        self.run(number, &mut device, Origin::Clock, None, |device, context, out| {
+            while device.next_due(context.policy).is_some_and(|(due, _)| due <= moment) {
+                device.fire(context, out);
+                fired += 1;
+            }
+        });
+        self.fired += fired;
+        true
     }
 
     fn tombstone(&self, number: u32) -> Tombstone {
-        match row::decode_row(&self.table.slot(number).row) {
+        match row::decode_row(self.table.slot(number).row()) {
             Ok((_, Row::Tombstone(tombstone))) => tombstone,
             other => panic!("a tombstone in memory is one that we wrote, not {other:?}"),
         }
@@ -446,14 +452,15 @@ impl Core {
             return self.fold(number, &mut device, body, at, origin, event_id);
         };
         let slot = self.table.slot_mut(number);
-        if slot.kind == Kind::Tombstone {
+        if slot.kind() == Kind::Tombstone {
             return self.apply_to_tombstone(number, body, at, origin, event_id);
         }
         if let Body::Activity(activity) = body {
-            let before = slot.clocks;
-            if slot.clocks.absorb(slot.quiet, activity, at, &self.policy) {
-                if slot.touched != self.step {
-                    slot.touched = self.step;
+            let before = slot.packed_clocks();
+            let mut clocks = slot.clocks();
+            if clocks.absorb(slot.quiet(), activity, at, &self.policy) {
+                slot.set_clocks(&clocks);
+                if slot.touch(self.step) {
                     self.touched.push(Touched { number, clocks: before, rest: None });
                 }
                 return Outcome::Applied;
@@ -483,7 +490,7 @@ impl Core {
             return Outcome::Applied;
         }
         self.touch_all(number);
-        self.table.slot_mut(number).kind = Kind::Live;
+        self.table.slot_mut(number).set_kind(Kind::Live);
         let mut device = Device::new(self.clock, tombstone.sequence, tombstone.deleted_at);
         self.fold(number, &mut device, body, at, origin, event_id)
     }
@@ -510,27 +517,27 @@ impl Core {
     fn bury(&mut self, number: u32, tombstone: Tombstone) {
         self.touch_all(number);
         let slot = self.table.slot_mut(number);
-        slot.kind = Kind::Tombstone;
-        slot.clocks = Clocks::default();
-        slot.quiet = Quiet::default();
-        slot.row = tombstone_bytes(&tombstone);
+        slot.set_kind(Kind::Tombstone);
+        slot.set_clocks(&Clocks::default());
+        slot.set_quiet(Quiet::default());
+        slot.set_row(&tombstone_bytes(&tombstone));
         self.timers.arm(number, Some(tombstone.deleted_at + self.policy.tombstone_retention));
     }
 
     fn birth(&mut self, key: &str) -> u32 {
         let number = self.table.insert(key);
         let slot = self.table.slot_mut(number);
-        slot.touched = self.step;
-        slot.rewritten = self.step;
+        let clocks = slot.packed_clocks();
+        slot.rewrite(self.step);
         let rest = Before { kind: Kind::Free, key: key.into(), row: Box::default(), quiet: Quiet::default() };
-        self.touched.push(Touched { number, clocks: Clocks::default(), rest: Some(rest) });
+        self.touched.push(Touched { number, clocks, rest: Some(Box::new(rest)) });
         number
     }
 
     /// The device in a live slot.
     pub fn device(&self, number: u32) -> Device {
         let slot = self.table.slot(number);
-        row::decode_facts(&slot.row, slot.clocks).expect("a row in memory is one that we wrote")
+        row::decode_facts(slot.row(), slot.clocks()).expect("a row in memory is one that we wrote")
     }
 
     fn fold(
@@ -571,7 +578,7 @@ impl Core {
     ) {
         let mut effects = std::mem::take(&mut self.effects);
         let context = Context {
-            key: &self.table.slot(number).key,
+            key: self.table.slot(number).key(),
             now: self.clock,
             sight: self.sight,
             policy: &self.policy,
@@ -582,7 +589,7 @@ impl Core {
         act(device, &context, &mut effects);
         for effect in effects.drain(..) {
             self.outputs.push(Output {
-                key: self.table.slot(number).key.clone(),
+                key: self.table.slot(number).key().into(),
                 birth: device.birth,
                 effect,
             });
@@ -596,22 +603,21 @@ impl Core {
         row::encode_facts(device, &mut self.scratch);
         let slot = self.table.slot_mut(number);
         // A clock that is forgotten (inference switched on) is more than a pack can tell.
-        let forgets = slot.clocks.channels.iter().zip(&device.clocks.channels).any(|(old, new)| new < old);
-        let same_row = *slot.row == *self.scratch && !forgets;
+        let forgets = slot.clocks().channels.iter().zip(&device.clocks.channels).any(|(old, new)| new < old);
+        let same_row = *slot.row() == *self.scratch && !forgets;
         if !same_row {
             self.touch_all(number);
-        } else if slot.touched != self.step {
-            slot.touched = self.step;
-            let clocks = slot.clocks;
+        } else if slot.touch(self.step) {
+            let clocks = slot.packed_clocks();
             self.touched.push(Touched { number, clocks, rest: None });
         }
         let due = device.next_due(&self.policy).map(|(due, _)| due);
         let slot = self.table.slot_mut(number);
         if !same_row {
-            slot.row = self.scratch.as_slice().into();
+            slot.set_row(&self.scratch);
         }
-        slot.clocks = device.clocks;
-        slot.quiet = device.quiet();
+        slot.set_clocks(&device.clocks);
+        slot.set_quiet(device.quiet());
         self.timers.arm(number, due);
     }
 
@@ -620,7 +626,7 @@ impl Core {
         if number >= self.table.capacity() {
             return;
         }
-        let due = match self.table.slot(number).kind {
+        let due = match self.table.slot(number).kind() {
             Kind::Free => None,
             Kind::Tombstone => Some(self.tombstone(number).deleted_at + self.policy.tombstone_retention),
             Kind::Live => self.device(number).next_due(&self.policy).map(|(due, _)| due),

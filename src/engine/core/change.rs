@@ -98,7 +98,7 @@ impl Core {
         while let Some(number) = todo.last().copied() {
             if self.outputs.len() >= limit {
                 if let Some(last) = last {
-                    pending.after = Some(self.table.slot(last).key.clone());
+                    pending.after = Some(self.table.slot(last).key().into());
                 }
                 pending.todo = Some(todo);
                 self.pending = Some(pending);
@@ -113,7 +113,7 @@ impl Core {
 
     fn change_device(&mut self, number: u32, pending: &Pending) {
         let slot = self.table.slot(number);
-        if slot.kind == Kind::Tombstone {
+        if slot.kind() == Kind::Tombstone {
             if matches!(pending.change, Change::Policy { .. }) {
                 let due = self.tombstone(number).deleted_at + self.policy.tombstone_retention;
                 self.timers.arm(number, Some(due));
@@ -121,7 +121,7 @@ impl Core {
             return;
         }
         if let Change::NodeDown { node, .. } | Change::NodeReturned { node, .. } = &pending.change
-            && memchr::memmem::find(&slot.row, node.as_bytes()).is_none()
+            && memchr::memmem::find(slot.row(), node.as_bytes()).is_none()
         {
             // The row does not even mention the node.
             return;

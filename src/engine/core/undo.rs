@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use crate::domain::clocks::{Clocks, Quiet};
+use crate::domain::clocks::Quiet;
 use crate::domain::effect::{Blind, Origin};
 use crate::domain::node::Nodes;
 use crate::domain::policy::Policy;
 use crate::domain::time::Timestamp;
-use crate::engine::table::Kind;
+use crate::engine::table::{Kind, PackedClocks};
 
 use super::Core;
 use super::change::{Change, Pending};
@@ -18,9 +18,9 @@ pub struct Touched {
     /// Its number.
     pub number: u32,
     /// Its clocks before.
-    pub clocks: Clocks,
-    /// The rest before, if more than its clocks was touched.
-    pub rest: Option<Before>,
+    pub clocks: PackedClocks,
+    /// The rest before, if more than its clocks was touched. Most have none.
+    pub rest: Option<Box<Before>>,
 }
 
 /// What a slot held besides its clocks.
@@ -53,14 +53,12 @@ impl Core {
     /// entries then; undone in reverse, both count.
     pub(super) fn touch_all(&mut self, number: u32) {
         let slot = self.table.slot_mut(number);
-        if slot.rewritten == self.step {
+        if !slot.rewrite(self.step) {
             return;
         }
-        slot.touched = self.step;
-        slot.rewritten = self.step;
-        let rest =
-            Before { kind: slot.kind, key: slot.key.clone(), row: slot.row.clone(), quiet: slot.quiet };
-        self.touched.push(Touched { number, clocks: slot.clocks, rest: Some(rest) });
+        let (key, row) = (slot.key().into(), slot.row().into());
+        let rest = Before { kind: slot.kind(), key, row, quiet: slot.quiet() };
+        self.touched.push(Touched { number, clocks: slot.packed_clocks(), rest: Some(Box::new(rest)) });
     }
 
     /// Makes everything as it was before this step: its transaction was aborted.
@@ -68,7 +66,7 @@ impl Core {
         let touched = std::mem::take(&mut self.touched);
         for Touched { number, clocks, rest } in touched.iter().rev() {
             if let Some(before) = rest {
-                let is_free = self.table.slot(*number).kind == Kind::Free;
+                let is_free = self.table.slot(*number).kind() == Kind::Free;
                 match (before.kind, is_free) {
                     (Kind::Free, false) => {
                         self.table.remove(*number);
@@ -79,11 +77,11 @@ impl Core {
                     (_, false) => {}
                 }
                 let slot = self.table.slot_mut(*number);
-                slot.kind = before.kind;
-                slot.row = before.row.clone();
-                slot.quiet = before.quiet;
+                slot.set_kind(before.kind);
+                slot.set_row(&before.row);
+                slot.set_quiet(before.quiet);
             }
-            self.table.slot_mut(*number).clocks = *clocks;
+            self.table.slot_mut(*number).set_clocks(*clocks);
         }
         self.table.rebuild_free();
         let before = self.before.clone();
@@ -133,31 +131,18 @@ impl Core {
             || self.before.pending.is_some()
     }
 
-    /// After recovery: the policy before the one in force, while the change goes on.
-    pub fn set_predecessor(&mut self, before: Arc<Policy>) {
-        let change = Change::Policy { before };
-        self.pending = Some(Pending { change, origin: Origin::Clock, after: None, todo: None });
-    }
-
     /// After recovery: what the partition's row says.
-    pub fn set_facts(
-        &mut self,
-        sight: Timestamp,
-        blind: Option<(Blind, Timestamp)>,
-        sequence: u64,
-        pending: Option<Pending>,
-    ) {
+    pub fn set_facts(&mut self, sight: Timestamp, blind: Option<(Blind, Timestamp)>, sequence: u64) {
         self.sight = sight;
         self.blind = blind;
         self.sequence = sequence;
-        self.pending = pending;
     }
 
     /// After recovery: makes the slot's hot part, and arms its timer.
     pub fn prepare(&mut self, number: u32) {
-        if self.table.slot(number).kind == Kind::Live {
+        if self.table.slot(number).kind() == Kind::Live {
             let quiet = self.device(number).quiet();
-            self.table.slot_mut(number).quiet = quiet;
+            self.table.slot_mut(number).set_quiet(quiet);
         }
         self.arm(number);
     }

@@ -371,8 +371,8 @@ fn compare(ours: &Partition, truth: &Partition) -> Result<(), String> {
     }
     for number in 0..truth.core.table.high() {
         let (a, b) = (ours.core.table.slot(number), truth.core.table.slot(number));
-        if (a.kind, &a.row, a.clocks) != (b.kind, &b.row, b.clocks)
-            || (a.kind != Kind::Free && a.key != b.key)
+        if (a.kind(), a.row(), a.clocks()) != (b.kind(), b.row(), b.clocks())
+            || (a.kind() != Kind::Free && a.key() != b.key())
         {
             return Err(format!("device {number} is {a:?}, not {b:?}"));
         }
