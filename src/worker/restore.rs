@@ -213,7 +213,7 @@ impl<L: Log, S: Checkpoints> Worker<L, S> {
     ) -> Result<(Partition, BTreeSet<Box<str>>), WorkerError> {
         let failed = |source| WorkerError::Recovery { partition: number, source };
         let mut recovery = Recovery::new(number, self.config.settings.clone(), self.nonce);
-        let mut kept = BTreeSet::new();
+        let mut kept: BTreeSet<Box<str>> = BTreeSet::new();
         let mut state_from = self.log.bounds(Topic::State, number)?.low;
         let mut journal_from = self.log.bounds(Topic::Journal, number)?.low;
         if let Some(meta) = meta
@@ -272,7 +272,7 @@ impl<L: Log, S: Checkpoints> Worker<L, S> {
             // No entry after the checkpoint could tell.
             return Err(failed(RecoveryError::StateHash { seq: meta.seq }));
         }
-        kept.retain(|key: &Box<str>| partition.core.table.find(key).is_none());
+        kept.retain(|key| partition.core.table.find(key).is_none());
         Ok((partition, kept))
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::domain::clocks::Quiet;
-use crate::domain::effect::{Blind, Origin};
+use crate::domain::effect::Blind;
 use crate::domain::node::Nodes;
 use crate::domain::policy::Policy;
 use crate::domain::time::Timestamp;
