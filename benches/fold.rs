@@ -43,7 +43,8 @@ fn main() {
         Some("--generate") => return generate(number(1).expect("devices"), number(2).expect("bytes")),
         _ => {}
     }
-    let asked = |name: &str| words.iter().all(|word| word == "fold" || name.contains(word.as_str()));
+    let asked =
+        |name: &str| words.iter().all(|word| word == "fold" || name.split(' ').any(|part| part == word));
     println!(
         "{EVENTS} heartbeats, {RUNS} runs; M/s of one core's time, best and median, share of copying the bytes, hash"
     );
