@@ -43,7 +43,8 @@ fn main() {
         Some("--generate") => return generate(number(1).expect("devices"), number(2).expect("bytes")),
         _ => {}
     }
-    let asked = |name: &str| words.iter().all(|word| word == "fold" || name.contains(word.as_str()));
+    let asked =
+        |name: &str| words.iter().all(|word| word == "fold" || name.split(' ').any(|part| part == word));
     println!(
         "{EVENTS} heartbeats, {RUNS} runs; M/s of one core's time, best and median, share of copying the bytes, hash"
     );
@@ -317,12 +318,7 @@ fn step(devices: usize) -> Measured {
     Measured::of(&inbox.arena, prepare, |mut partition| {
         for (batch, slots) in inbox.slots.chunks(STEP).enumerate() {
             let next = ((batch + 1) * STEP) as u64;
-            let input = Input {
-                queues: [&[], &[], slots],
-                arena: &inbox.arena,
-                positions: [0, 0, next],
-                clock: at(next as usize - 1),
-            };
+            let input = Input::new([&[], &[], slots], &inbox.arena, [0, 0, next], at(next as usize - 1));
             let told = partition.step(&input).expect("something happened");
             assert!(!told.full, "a step of this size fits");
             black_box(told.records);

@@ -105,7 +105,7 @@ impl Default for Core {
             step: 1,
             sequence: 0,
             before: BeforeStep {
-                nodes: Nodes::default(),
+                nodes: None,
                 policy: Arc::default(),
                 pending: None,
                 clock: Timestamp::NEVER,
@@ -137,9 +137,9 @@ impl Core {
         self.fired = 0;
         self.step = self.step.wrapping_add(1);
         self.before = BeforeStep {
-            nodes: self.nodes.clone(),
+            nodes: None,
             policy: self.policy.clone(),
-            pending: self.pending.clone(),
+            pending: self.pending.as_ref().map(Pending::without_todo),
             clock: self.clock,
             sight: self.sight,
             blind: self.blind,
@@ -268,6 +268,7 @@ impl Core {
     fn time_out_node(&mut self) {
         let Some(Some((due, id))) = self.next_node.take() else { return };
         self.fired += 1;
+        self.keep_nodes();
         let Some(node) = self.nodes.0.get_mut(&id) else { return };
         node.time_out(due);
         let sentence = format!("Node {id} fell silent; it counts as down since {}.", due.time_of_day());
@@ -357,6 +358,7 @@ impl Core {
     fn apply_node(&mut self, event: &NodeEvent<'_>, at: Timestamp, origin: Origin) -> Outcome {
         self.next_node = None;
         let was_up = self.nodes.0.get(event.node_id).map(|node| node.up);
+        self.keep_nodes();
         let change = self.nodes.apply(event, at);
         let id = event.node_id;
         let word = |up: Option<bool>| match up {
@@ -391,6 +393,7 @@ impl Core {
         assert!(at >= self.clock, "sight cannot return before the clock");
         self.clock = at;
         self.sight = at;
+        self.keep_nodes();
         self.nodes.sight(at);
         self.next_node = None;
         let sentence = format!("The monitor sees again since {}.", at.time_of_day());

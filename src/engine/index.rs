@@ -121,13 +121,16 @@ mod tests {
             let mut known = BTreeMap::new();
             for (insert, number, hash) in acts {
                 let hash = u32::MAX - hash * (u32::MAX / 40);
-                if insert && !known.contains_key(&number) {
-                    index.insert(hash, number);
-                    known.insert(number, hash);
-                } else if let (false, Some(hash)) = (insert, known.remove(&number)) {
-                    index.remove(hash, number);
-                } else {
-                    continue;
+                match known.get(&number) {
+                    None if insert => {
+                        index.insert(hash, number);
+                        known.insert(number, hash);
+                    }
+                    Some(hash) if !insert => {
+                        index.remove(*hash, number);
+                        known.remove(&number);
+                    }
+                    _ => continue,
                 }
                 prop_assert_eq!(index.len(), known.len());
                 for number in 0..60 {

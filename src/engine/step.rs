@@ -416,7 +416,7 @@ impl Partition {
         self.head.seq = seq;
         let rows = self.changed_rows();
         let sweep_began = self.sweep.started_seq == 0 || self.sweep.started_seq == seq;
-        let swept = self.sweep_rows(seq);
+        let swept = self.sweep_rows(seq, &rows);
         for key in self.freed_keys() {
             records.push(self.own_row(&key, None));
         }
@@ -503,14 +503,14 @@ impl Partition {
         numbers
     }
 
-    /// The next rows of the sweep, as many as the clock says.
-    fn sweep_rows(&mut self, seq: u64) -> Swept {
+    /// The next rows of the sweep, as many as the clock says; those that `changed` are told anyway.
+    fn sweep_rows(&mut self, seq: u64, changed: &[u32]) -> Swept {
         let Settings { refresh, sweep_rows_max, .. } = *self.settings;
         let rows = self.sweep.go_on(seq, self.core.clock, self.core.table.high(), refresh, sweep_rows_max);
         let (from, to) = (rows.start, rows.end);
-        let changed: std::collections::HashSet<u32> = self.changed_rows().into_iter().collect();
+        let is_changed = |number: &u32| changed.binary_search(number).is_ok();
         let numbers = (from..to)
-            .filter(|number| self.core.table.slot(*number).kind() != Kind::Free && !changed.contains(number))
+            .filter(|number| self.core.table.slot(*number).kind() != Kind::Free && !is_changed(number))
             .collect();
         let Sweep { next, started_at, started_seq, .. } = self.sweep;
         Swept { numbers, span: proto::Sweep { from, to, next, started_ms: started_at, started_seq } }
@@ -584,19 +584,23 @@ impl Partition {
     /// rows of nodes, policy and partition that changed.
     fn settle_touched(&mut self, sweep_began: bool, records: &mut Vec<OutRecord>) -> Vec<u8> {
         let touched = std::mem::take(&mut self.core.touched);
-        let mut order: Vec<u32> = (0..touched.len() as u32).collect();
-        order.sort_by_key(|index| touched[*index as usize].number);
+        // Number and place as one: sorting then reads nothing else, and the first touch of a device comes first.
+        let mut order: Vec<u64> =
+            touched.iter().zip(0..).map(|(touched, place)| u64::from(touched.number) << 32 | place).collect();
+        order.sort_unstable();
         let mut pack = PackWriter::new(self.core.clock);
-        let mut at = 0;
-        while at < order.len() {
-            let number = touched[order[at] as usize].number;
-            let mut end = at;
-            while end < order.len() && touched[order[end] as usize].number == number {
-                end += 1;
+        let at = |number_and_place: &u64| &touched[*number_and_place as u32 as usize];
+        let (mut done, mut warm) = (0, 0);
+        for same in order.chunk_by(|a, b| a >> 32 == b >> 32) {
+            if done >= warm {
+                let ahead = order[done..].iter().take(WARM_MAX);
+                warm = done + ahead.len();
+                self.core.table.warm_slots(ahead.map(|next| at(next).number));
             }
-            let first = &touched[order[at] as usize];
-            let rest = order[at..end].iter().find_map(|index| touched[*index as usize].rest.as_deref());
-            at = end;
+            done += same.len();
+            let first = at(&same[0]);
+            let number = first.number;
+            let rest = same.iter().find_map(|touched| at(touched).rest.as_deref());
             self.rehash(number, first, rest);
             let slot = self.core.table.slot(number);
             if rest.is_none() {
@@ -611,15 +615,12 @@ impl Partition {
 
     fn rehash(&mut self, number: u32, first: &Touched, rest: Option<&super::core::Before>) {
         let slot = self.core.table.slot(number);
-        let (kind, key, bytes) = match rest {
-            Some(before) => (before.kind, &*before.key, &*before.row),
-            None => (slot.kind(), slot.key(), slot.row()),
-        };
+        let kind = rest.map_or(slot.kind(), |before| before.kind);
         let mut sum = self.state_hash;
         sum = sum.wrapping_sub(clocks_hash(kind, number, &(&first.clocks).into()));
         sum = sum.wrapping_add(clocks_hash(slot.kind(), number, &slot.clocks()));
-        if rest.is_some() {
-            sum = sum.wrapping_sub(row_hash(kind, number, key, bytes));
+        if let Some(before) = rest {
+            sum = sum.wrapping_sub(row_hash(kind, number, &before.key, &before.row));
             sum = sum.wrapping_add(row_hash(slot.kind(), number, slot.key(), slot.row()));
         }
         self.state_hash = sum;

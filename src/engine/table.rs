@@ -247,7 +247,14 @@ impl Table {
         }
         let slots = numbers[..count].iter().map(|number| self.slot(*number));
         black_box(slots.clone().fold(0, |seen, slot| seen ^ slot.body.len()));
-        black_box(slots.fold(0, |seen, slot| seen ^ slot.body.first().copied().unwrap_or_default()));
+        black_box(slots.clone().fold(0, |seen, slot| seen ^ slot.body.first().copied().unwrap_or_default()));
+        // A key may go on in the next line.
+        black_box(slots.fold(0, |seen, slot| seen ^ slot.key_bytes().last().copied().unwrap_or_default()));
+    }
+
+    /// As [`Table::warm`], for slots alone.
+    pub fn warm_slots(&self, numbers: impl Iterator<Item = u32>) {
+        black_box(numbers.fold(0, |seen, number| seen ^ self.slot(number).bits));
     }
 
     /// The slot of a number that was given.

@@ -65,6 +65,11 @@ impl Pending {
         Pending { change, origin, after, todo: None }
     }
 
+    /// Enough to go on from here: what is left to do can be as much as there are devices.
+    pub(super) fn without_todo(&self) -> Pending {
+        Pending { change: self.change.clone(), origin: self.origin, after: self.after.clone(), todo: None }
+    }
+
     /// As the partition's row has it.
     pub fn to_row(&self) -> PendingChange {
         let kind = match &self.change {

@@ -39,7 +39,8 @@ pub struct Before {
 /// What the step before left, besides the devices.
 #[derive(Clone, Debug)]
 pub(super) struct BeforeStep {
-    pub(super) nodes: Nodes,
+    /// `None` while they are the same: most steps change none, and there may be many.
+    pub(super) nodes: Option<Nodes>,
     pub(super) policy: Arc<Policy>,
     pub(super) pending: Option<Pending>,
     pub(super) clock: Timestamp,
@@ -85,7 +86,9 @@ impl Core {
         }
         self.table.rebuild_free();
         let before = self.before.clone();
-        self.nodes = before.nodes;
+        if let Some(nodes) = before.nodes {
+            self.nodes = nodes;
+        }
         self.policy = before.policy;
         self.next_node = None;
         self.pending = before.pending;
@@ -99,9 +102,16 @@ impl Core {
         self.begin_step();
     }
 
+    /// Keeps how the nodes were, if this step did not yet: they are about to change.
+    pub(super) fn keep_nodes(&mut self) {
+        if self.before.nodes.is_none() {
+            self.before.nodes = Some(self.nodes.clone());
+        }
+    }
+
     /// The nodes before this step.
     pub fn nodes_before(&self) -> &Nodes {
-        &self.before.nodes
+        self.before.nodes.as_ref().unwrap_or(&self.nodes)
     }
 
     /// Whether the policy in force, or the one it replaces, is another than before this step.
