@@ -1,15 +1,16 @@
 //! `fold`: events in, verdicts out, as a pure pipe of JSON Lines. No broker, no state directory, no host clock.
 
 use std::io::{self, BufWriter, Read, Write};
+use std::ops::Range;
 
 use memchr::memchr;
 
 use crate::domain::effect::{Origin, Outcome};
-use crate::domain::event::{Event, split_key};
+use crate::domain::event::{Event, Subject, split_key};
 use crate::domain::policy::Policy;
 use crate::domain::time::Timestamp;
 use crate::engine::core::{Core, Progress};
-use crate::engine::table::Kind;
+use crate::engine::table::{Kind, WARM_MAX};
 use crate::wire::dead_letter;
 use crate::wire::decode::{self, Limits, Line, Scratch};
 use crate::wire::output::{self, Identity};
@@ -64,17 +65,36 @@ const OUTPUTS_AT_ONCE: usize = 4096;
 pub fn run(options: &FoldOptions, input: impl Read, output: impl Write) -> io::Result<FoldSummary> {
     let mut folder = Folder::new(options, output);
     let mut lines = Lines::new(input);
+    let mut ahead = Vec::with_capacity(WARM_MAX);
     loop {
         if !lines.has_line() {
             // Whoever waits for our output must not wait for more input first.
             folder.output.flush()?;
         }
-        match lines.next()? {
-            Some(line) => folder.line(line)?,
-            None => break,
+        // One line, and of those behind it what is there without reading: it would move the lines before.
+        ahead.clear();
+        while ahead.len() < WARM_MAX && (ahead.is_empty() || lines.has_line()) {
+            match lines.next()? {
+                Some(line) => ahead.push(line),
+                None => break,
+            }
         }
+        if ahead.is_empty() {
+            return folder.finish();
+        }
+        folder.lines(&lines.buffer, &ahead)?;
     }
-    folder.finish()
+}
+
+/// Where a line stands in the buffer; `Err` with the length of one that is too long.
+type Place = Result<Range<usize>, usize>;
+
+/// The key of the device that a line is about.
+fn key_of<'a>(line: &Line<'a>) -> Option<&'a [u8]> {
+    match line {
+        Line::Event(Event { subject: Subject::Device { key, .. }, .. }) => Some(key.as_bytes()),
+        _ => None,
+    }
 }
 
 struct Folder<'a, W: Write> {
@@ -107,34 +127,53 @@ impl<'a, W: Write> Folder<'a, W> {
         }
     }
 
-    fn line(&mut self, line: Result<&[u8], usize>) -> io::Result<()> {
-        self.summary.lines += 1;
-        let line = match line {
-            Ok(line) => line,
-            Err(length) => {
-                let message = format!("{length} bytes; at most {} are taken", self.limits.bytes_max);
-                return self.reject(&Reject::new(Reason::Oversize, message));
-            }
-        };
-        if line.iter().all(u8::is_ascii_whitespace) {
-            return Ok(());
-        }
+    /// Takes up to [`WARM_MAX`] lines, one after the other. What they say does not depend on what came before, so all
+    /// are decoded first: then the devices are known that they are about.
+    fn lines(&mut self, buffer: &[u8], places: &[Place]) -> io::Result<()> {
         self.scratch.clear();
         let scratch = std::mem::take(&mut self.scratch);
-        let result = match decode::decode_line(line, &scratch, &self.limits) {
-            Ok(Line::Event(event)) => self.event(&event),
-            Ok(Line::Tick(at)) => {
-                self.ticked = true;
-                self.advance(at)
+        let mut decoded = [const { None }; WARM_MAX];
+        for (line, place) in decoded.iter_mut().zip(places) {
+            *line = self.decode(buffer, place, &scratch);
+        }
+        self.core.table.warm(decoded.iter().flatten().flatten().filter_map(key_of));
+        for line in &decoded[..places.len()] {
+            self.summary.lines += 1;
+            match line {
+                None => {}
+                Some(Ok(Line::Event(event))) => self.event(event)?,
+                Some(Ok(Line::Tick(at))) => {
+                    self.ticked = true;
+                    self.advance(*at)?;
+                }
+                Some(Ok(Line::Sight(at))) => {
+                    self.ticked = true;
+                    self.sight(*at)?;
+                }
+                Some(Err(reject)) => self.reject(reject)?,
             }
-            Ok(Line::Sight(at)) => {
-                self.ticked = true;
-                self.sight(at)
-            }
-            Err(reject) => self.reject(&reject),
-        };
+        }
+        drop(decoded);
         self.scratch = scratch;
-        result
+        Ok(())
+    }
+
+    /// What a line says; `None` for a blank one.
+    fn decode<'l>(
+        &self,
+        buffer: &'l [u8],
+        place: &Place,
+        scratch: &'l Scratch,
+    ) -> Option<Result<Line<'l>, Reject>> {
+        let line = match place {
+            Ok(place) => &buffer[place.clone()],
+            Err(length) => {
+                let message = format!("{length} bytes; at most {} are taken", self.limits.bytes_max);
+                return Some(Err(Reject::new(Reason::Oversize, message)));
+            }
+        };
+        let is_blank = line.iter().all(u8::is_ascii_whitespace);
+        (!is_blank).then(|| decode::decode_line(line, scratch, &self.limits))
     }
 
     fn event(&mut self, event: &Event<'_>) -> io::Result<()> {
@@ -210,15 +249,13 @@ impl<'a, W: Write> Folder<'a, W> {
             self.advance(until)?;
         }
         self.write()?;
-        for number in self.core.table.in_key_order(None) {
-            let slot = self.core.table.slot(number);
-            if slot.kind != Kind::Live {
-                continue;
-            }
-            self.summary.devices += 1;
-            if self.options.state {
-                let device = self.core.device(number);
-                let line = crate::wire::state::device_json(&slot.key, &device, &self.core.policy);
+        let table = &self.core.table;
+        let is_live = |number: &u32| table.slot(*number).kind() == Kind::Live;
+        self.summary.devices = (0..table.capacity()).filter(is_live).count() as u64;
+        if self.options.state {
+            for number in table.in_key_order(None).into_iter().filter(is_live) {
+                let key = table.slot(number).key();
+                let line = crate::wire::state::device_json(key, &self.core.device(number), &self.core.policy);
                 serde_json::to_writer(&mut self.output, &line)?;
                 self.output.write_all(b"\n")?;
             }
@@ -262,8 +299,9 @@ impl<R: Read> Lines<R> {
         }
     }
 
-    /// The next line, without its end; `Err` with the length of one that is too long.
-    fn next(&mut self) -> io::Result<Option<Result<&[u8], usize>>> {
+    /// The next line, without its end. It stays in its place until more is read, which is only where
+    /// [`Lines::has_line`] denies.
+    fn next(&mut self) -> io::Result<Option<Place>> {
         let mut dropped = 0;
         loop {
             if let Some(found) = memchr(b'\n', &self.buffer[self.searched..self.end]) {
@@ -271,14 +309,14 @@ impl<R: Read> Lines<R> {
                 let line = self.start..stop;
                 self.start = stop + 1;
                 self.searched = self.start;
-                return Ok(Some(Self::checked(&self.buffer[line], dropped)));
+                return Ok(Some(self.checked(line, dropped)));
             }
             self.searched = self.end;
             if self.eof {
                 let line = self.start..self.end;
                 self.start = self.end;
                 let is_none = line.is_empty() && dropped == 0;
-                return Ok((!is_none).then(|| Self::checked(&self.buffer[line], dropped)));
+                return Ok((!is_none).then(|| self.checked(line, dropped)));
             }
             if self.end - self.start > LINE_MAX {
                 dropped += self.end - self.start;
@@ -288,8 +326,10 @@ impl<R: Read> Lines<R> {
         }
     }
 
-    fn checked(line: &[u8], dropped: usize) -> Result<&[u8], usize> {
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
+    fn checked(&self, mut line: Range<usize>, dropped: usize) -> Place {
+        if self.buffer[line.clone()].ends_with(b"\r") {
+            line.end -= 1;
+        }
         match dropped + line.len() {
             length if length > LINE_MAX => Err(length),
             _ => Ok(line),

@@ -155,8 +155,8 @@ fn kafka(config: &Config, instance: &Instance, stop: &AtomicBool) -> anyhow::Res
         logs.push(KafkaLog::open(client(worker))?);
     }
     info!(log = "kafka", brokers = first.brokers, group = first.group, instance = first.instance, "running");
-    // Another group, or other topics, are another history: no checkpoint of theirs is ours.
-    let name = format!("kafka {} {}", config.kafka.group, config.topic(Topic::Journal));
+    // Another cluster, another group, or other topics, are another history: no checkpoint of theirs is ours.
+    let name = format!("kafka {} {} {}", cluster.id, config.kafka.group, config.topic(Topic::Journal));
     work(config, &config.data_dir, logs, name, stop)
 }
 

@@ -23,10 +23,10 @@ use undo::BeforeStep;
 pub use undo::{Before, Touched};
 
 /// A tombstone as a slot holds it.
-pub fn tombstone_bytes(tombstone: &Tombstone) -> Box<[u8]> {
+pub fn tombstone_bytes(tombstone: &Tombstone) -> Vec<u8> {
     let mut bytes = Vec::new();
     row::encode_row(0, &Row::Tombstone(*tombstone), &mut bytes);
-    bytes.into()
+    bytes
 }
 
 fn words(reason: Blind) -> &'static str {
@@ -105,7 +105,7 @@ impl Default for Core {
             step: 1,
             sequence: 0,
             before: BeforeStep {
-                nodes: Nodes::default(),
+                nodes: None,
                 policy: Arc::default(),
                 pending: None,
                 clock: Timestamp::NEVER,
@@ -137,9 +137,9 @@ impl Core {
         self.fired = 0;
         self.step = self.step.wrapping_add(1);
         self.before = BeforeStep {
-            nodes: self.nodes.clone(),
+            nodes: None,
             policy: self.policy.clone(),
-            pending: self.pending.clone(),
+            pending: self.pending.as_ref().map(Pending::without_todo),
             clock: self.clock,
             sight: self.sight,
             blind: self.blind,
@@ -176,20 +176,25 @@ impl Core {
             if node.is_none() && device.is_none() {
                 return Progress::Done;
             }
-            if self.outputs.len() >= limit {
-                let is_more = node.is_some() || self.is_due(to);
-                return if is_more { Progress::Full } else { Progress::Done };
-            }
             match (node, device) {
-                (Some(due), device) if device.is_none_or(|(other, _)| due <= other) => self.time_out_node(),
-                (_, Some((due, _))) => self.fire_moment(due, limit),
+                (Some(due), device) if device.is_none_or(|(other, _)| due <= other) => {
+                    if self.outputs.len() >= limit {
+                        return Progress::Full;
+                    }
+                    self.time_out_node();
+                }
+                (_, Some((due, _))) => {
+                    if self.fire_moment(due, limit) == Progress::Full {
+                        return Progress::Full;
+                    }
+                }
                 _ => return Progress::Done,
             }
         }
     }
 
     /// Looks at every device whose entry is due at `moment`, in key order.
-    fn fire_moment(&mut self, moment: Timestamp, limit: usize) {
+    fn fire_moment(&mut self, moment: Timestamp, limit: usize) -> Progress {
         let mut numbers = Vec::new();
         while let Some((due, number)) = self.timers.next(moment)
             && due == moment
@@ -198,64 +203,55 @@ impl Core {
             numbers.push(number);
         }
         if numbers.len() > 1 {
-            numbers.sort_unstable_by(|a, b| self.table.slot(*a).key.cmp(&self.table.slot(*b).key));
+            self.table.sort_by_key(&mut numbers);
             numbers.dedup();
         }
-        for (index, number) in numbers.iter().enumerate() {
-            if self.outputs.len() >= limit {
-                for rest in &numbers[index..] {
-                    self.timers.arm(*rest, Some(moment));
-                }
-                return;
+        // Entries are left where they are when deadlines move, otherwise in each process: whether the step is full must
+        // hang on true deadlines alone.
+        let mut progress = Progress::Done;
+        for number in numbers {
+            let is_full = self.outputs.len() >= limit;
+            if self.fire_device(number, moment, is_full) && is_full {
+                progress = Progress::Full;
             }
-            self.fire_device(*number, moment);
         }
+        progress
     }
 
-    /// Whether anything is due of any device. An entry of the timers may be too early, and whether it is must not show:
-    /// who recovers has none of those.
-    fn is_due(&mut self, to: Timestamp) -> bool {
-        while let Some((_, number)) = self.timers.next(to) {
-            let due = self.due(number);
-            if due.is_some_and(|due| due <= to) {
-                return true;
-            }
-            self.timers.take();
-            self.timers.arm(number, due);
+    /// Fires what is due of one device at `moment`, or leaves it armed where the step is full; arms it for what follows.
+    /// Whether anything was due.
+    fn fire_device(&mut self, number: u32, moment: Timestamp, is_full: bool) -> bool {
+        let mut device = None;
+        let due = match self.table.slot(number).kind() {
+            Kind::Free => None,
+            Kind::Tombstone => Some(self.tombstone(number).deleted_at + self.policy.tombstone_retention),
+            Kind::Live => device.insert(self.device(number)).next_due(&self.policy).map(|(due, _)| due),
+        };
+        let is_due = due.is_some_and(|due| due <= moment);
+        if !is_due || is_full {
+            self.timers.arm(number, if is_due { Some(moment) } else { due });
+            return is_due;
         }
-        false
-    }
-
-    /// Fires what is due of one device at `moment`; arms it for what follows.
-    fn fire_device(&mut self, number: u32, moment: Timestamp) {
-        match self.table.slot(number).kind {
-            Kind::Free => {}
-            Kind::Tombstone => {
-                let due = self.tombstone(number).deleted_at + self.policy.tombstone_retention;
-                if due <= moment {
-                    self.fired += 1;
-                    self.touch_all(number);
-                    self.table.remove(number);
-                    self.timers.arm(number, None);
-                } else {
-                    self.timers.arm(number, Some(due));
-                }
+        let Some(mut device) = device else {
+            self.fired += 1;
+            self.touch_all(number);
+            self.table.remove(number);
+            self.timers.arm(number, None);
+            return true;
+        };
+        let mut fired = 0;
+        self.run(number, &mut device, Origin::Clock, None, |device, context, out| {
+            while device.next_due(context.policy).is_some_and(|(due, _)| due <= moment) {
+                device.fire(context, out);
+                fired += 1;
             }
-            Kind::Live => {
-                let mut fired = 0;
-                self.with_device(number, Origin::Clock, None, |device, context, out| {
-                    while device.next_due(context.policy).is_some_and(|(due, _)| due <= moment) {
-                        device.fire(context, out);
-                        fired += 1;
-                    }
-                });
-                self.fired += fired;
-            }
-        }
+        });
+        self.fired += fired;
+        true
     }
 
     fn tombstone(&self, number: u32) -> Tombstone {
-        match row::decode_row(&self.table.slot(number).row) {
+        match row::decode_row(self.table.slot(number).row()) {
             Ok((_, Row::Tombstone(tombstone))) => tombstone,
             other => panic!("a tombstone in memory is one that we wrote, not {other:?}"),
         }
@@ -272,6 +268,7 @@ impl Core {
     fn time_out_node(&mut self) {
         let Some(Some((due, id))) = self.next_node.take() else { return };
         self.fired += 1;
+        self.keep_nodes();
         let Some(node) = self.nodes.0.get_mut(&id) else { return };
         node.time_out(due);
         let sentence = format!("Node {id} fell silent; it counts as down since {}.", due.time_of_day());
@@ -361,6 +358,7 @@ impl Core {
     fn apply_node(&mut self, event: &NodeEvent<'_>, at: Timestamp, origin: Origin) -> Outcome {
         self.next_node = None;
         let was_up = self.nodes.0.get(event.node_id).map(|node| node.up);
+        self.keep_nodes();
         let change = self.nodes.apply(event, at);
         let id = event.node_id;
         let word = |up: Option<bool>| match up {
@@ -395,6 +393,7 @@ impl Core {
         assert!(at >= self.clock, "sight cannot return before the clock");
         self.clock = at;
         self.sight = at;
+        self.keep_nodes();
         self.nodes.sight(at);
         self.next_node = None;
         let sentence = format!("The monitor sees again since {}.", at.time_of_day());
@@ -456,14 +455,15 @@ impl Core {
             return self.fold(number, &mut device, body, at, origin, event_id);
         };
         let slot = self.table.slot_mut(number);
-        if slot.kind == Kind::Tombstone {
+        if slot.kind() == Kind::Tombstone {
             return self.apply_to_tombstone(number, body, at, origin, event_id);
         }
         if let Body::Activity(activity) = body {
-            let before = slot.clocks;
-            if slot.clocks.absorb(slot.quiet, activity, at, &self.policy) {
-                if slot.touched != self.step {
-                    slot.touched = self.step;
+            let before = slot.packed_clocks();
+            let mut clocks = slot.clocks();
+            if clocks.absorb(slot.quiet(), activity, at, &self.policy) {
+                slot.set_clocks(&clocks);
+                if slot.touch(self.step) {
                     self.touched.push(Touched { number, clocks: before, rest: None });
                 }
                 return Outcome::Applied;
@@ -493,7 +493,7 @@ impl Core {
             return Outcome::Applied;
         }
         self.touch_all(number);
-        self.table.slot_mut(number).kind = Kind::Live;
+        self.table.slot_mut(number).set_kind(Kind::Live);
         let mut device = Device::new(self.clock, tombstone.sequence, tombstone.deleted_at);
         self.fold(number, &mut device, body, at, origin, event_id)
     }
@@ -520,27 +520,27 @@ impl Core {
     fn bury(&mut self, number: u32, tombstone: Tombstone) {
         self.touch_all(number);
         let slot = self.table.slot_mut(number);
-        slot.kind = Kind::Tombstone;
-        slot.clocks = Clocks::default();
-        slot.quiet = Quiet::default();
-        slot.row = tombstone_bytes(&tombstone);
+        slot.set_kind(Kind::Tombstone);
+        slot.set_clocks(&Clocks::default());
+        slot.set_quiet(Quiet::default());
+        slot.set_row(&tombstone_bytes(&tombstone));
         self.timers.arm(number, Some(tombstone.deleted_at + self.policy.tombstone_retention));
     }
 
     fn birth(&mut self, key: &str) -> u32 {
         let number = self.table.insert(key);
         let slot = self.table.slot_mut(number);
-        slot.touched = self.step;
-        slot.rewritten = self.step;
+        let clocks = slot.packed_clocks();
+        slot.rewrite(self.step);
         let rest = Before { kind: Kind::Free, key: key.into(), row: Box::default(), quiet: Quiet::default() };
-        self.touched.push(Touched { number, clocks: Clocks::default(), rest: Some(rest) });
+        self.touched.push(Touched { number, clocks, rest: Some(Box::new(rest)) });
         number
     }
 
     /// The device in a live slot.
     pub fn device(&self, number: u32) -> Device {
         let slot = self.table.slot(number);
-        row::decode_facts(&slot.row, slot.clocks).expect("a row in memory is one that we wrote")
+        row::decode_facts(slot.row(), slot.clocks()).expect("a row in memory is one that we wrote")
     }
 
     fn fold(
@@ -581,7 +581,7 @@ impl Core {
     ) {
         let mut effects = std::mem::take(&mut self.effects);
         let context = Context {
-            key: &self.table.slot(number).key,
+            key: self.table.slot(number).key(),
             now: self.clock,
             sight: self.sight,
             policy: &self.policy,
@@ -592,7 +592,7 @@ impl Core {
         act(device, &context, &mut effects);
         for effect in effects.drain(..) {
             self.outputs.push(Output {
-                key: self.table.slot(number).key.clone(),
+                key: self.table.slot(number).key().into(),
                 birth: device.birth,
                 effect,
             });
@@ -606,39 +606,34 @@ impl Core {
         row::encode_facts(device, &mut self.scratch);
         let slot = self.table.slot_mut(number);
         // A clock that is forgotten (inference switched on) is more than a pack can tell.
-        let forgets = slot.clocks.channels.iter().zip(&device.clocks.channels).any(|(old, new)| new < old);
-        let same_row = *slot.row == *self.scratch && !forgets;
+        let forgets = slot.clocks().channels.iter().zip(&device.clocks.channels).any(|(old, new)| new < old);
+        let same_row = *slot.row() == *self.scratch && !forgets;
         if !same_row {
             self.touch_all(number);
-        } else if slot.touched != self.step {
-            slot.touched = self.step;
-            let clocks = slot.clocks;
+        } else if slot.touch(self.step) {
+            let clocks = slot.packed_clocks();
             self.touched.push(Touched { number, clocks, rest: None });
         }
         let due = device.next_due(&self.policy).map(|(due, _)| due);
         let slot = self.table.slot_mut(number);
         if !same_row {
-            slot.row = self.scratch.as_slice().into();
+            slot.set_row(&self.scratch);
         }
-        slot.clocks = device.clocks;
-        slot.quiet = device.quiet();
+        slot.set_clocks(&device.clocks);
+        slot.set_quiet(device.quiet());
         self.timers.arm(number, due);
     }
 
     /// Arms the timer of a slot by what stands there.
     pub fn arm(&mut self, number: u32) {
-        if number < self.table.capacity() {
-            let due = self.due(number);
-            self.timers.arm(number, due);
+        if number >= self.table.capacity() {
+            return;
         }
-    }
-
-    /// When a slot has to be looked at, by what stands there.
-    fn due(&self, number: u32) -> Option<Timestamp> {
-        match self.table.slot(number).kind {
+        let due = match self.table.slot(number).kind() {
             Kind::Free => None,
             Kind::Tombstone => Some(self.tombstone(number).deleted_at + self.policy.tombstone_retention),
             Kind::Live => self.device(number).next_due(&self.policy).map(|(due, _)| due),
-        }
+        };
+        self.timers.arm(number, due);
     }
 }

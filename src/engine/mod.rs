@@ -4,10 +4,12 @@
 
 pub mod clock;
 pub mod core;
+mod index;
 pub mod journal;
 pub mod pack;
 pub mod recovery;
 pub mod state_hash;
 pub mod step;
+pub mod sweep;
 pub mod table;
 pub mod timers;

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use crate::domain::clocks::Clocks;
 use crate::domain::policy::Policy;
 use crate::domain::time::Timestamp;
 use crate::log::Positions;
@@ -12,7 +13,8 @@ use super::core::{Pending, tombstone_bytes};
 use super::journal::{Entry, Head};
 use super::pack::{self, DamagedPack, Packed};
 use super::state_hash::{clocks_hash, nodes_hash, row_hash};
-use super::step::{Partition, Settings, Sweep};
+use super::step::{Partition, Settings};
+use super::sweep::Sweep;
 use super::table::Kind;
 
 /// Why a partition cannot be recovered from what is there.
@@ -71,7 +73,8 @@ pub struct Recovery {
     nodes_seq: u64,
     /// Entry that the partition's own row is of.
     partition_seq: u64,
-    change: Option<PendingChange>,
+    /// A change under way, and for a change of policy the one before: of two rows, in any order.
+    pending: Option<PendingChange>,
     predecessor: Option<Policy>,
     last: Option<Entry>,
 }
@@ -84,7 +87,7 @@ impl Recovery {
             seqs: Vec::new(),
             nodes_seq: 0,
             partition_seq: 0,
-            change: None,
+            pending: None,
             predecessor: None,
             last: None,
         }
@@ -104,17 +107,17 @@ impl Recovery {
                 let number = device.number;
                 self.place(row_key, number, seq);
                 let slot = self.partition.core.table.slot_mut(number);
-                slot.kind = Kind::Live;
-                slot.row = device.facts.into();
-                slot.clocks = device.clocks;
+                slot.set_kind(Kind::Live);
+                slot.set_row(device.facts);
+                slot.set_clocks(&device.clocks);
             }
             Row::Tombstone(tombstone) => {
                 let number = tombstone.number;
                 self.place(row_key, number, seq);
                 let slot = self.partition.core.table.slot_mut(number);
-                slot.kind = Kind::Tombstone;
-                slot.row = tombstone_bytes(&tombstone);
-                slot.clocks = Default::default();
+                slot.set_kind(Kind::Tombstone);
+                slot.set_row(&tombstone_bytes(&tombstone));
+                slot.set_clocks(&Clocks::default());
             }
             Row::Nodes(nodes) => {
                 self.partition.core.nodes = nodes;
@@ -123,23 +126,15 @@ impl Recovery {
             Row::Policy(policy) => {
                 self.partition.core.policy = Arc::new(policy.policy);
                 self.predecessor = policy.predecessor;
-                self.partition.core.pending = self.pending();
             }
             Row::Partition(facts) => {
-                self.change = facts.pending;
-                let pending = self.pending();
-                self.partition.core.set_facts(facts.sight, facts.blind, facts.sequence, pending);
+                self.partition.core.set_facts(facts.sight, facts.blind, facts.sequence);
+                self.pending = facts.pending;
                 self.partition.habit = facts.habit;
                 self.partition_seq = seq;
             }
         }
         Ok(())
-    }
-
-    /// The change under way. What is known of a policy's stands in two rows, which come in either order.
-    fn pending(&self) -> Option<Pending> {
-        let change = self.change.clone()?;
-        Some(Pending::resume(change, self.predecessor.clone()))
     }
 
     fn remove(&mut self, row_key: &str) {
@@ -161,7 +156,7 @@ impl Recovery {
             }
             table.remove(known);
         }
-        if number < table.capacity() && table.slot(number).kind != Kind::Free {
+        if number < table.capacity() && table.slot(number).kind() != Kind::Free {
             table.remove(number);
         }
         table.insert_at(number, row_key);
@@ -203,8 +198,11 @@ impl Recovery {
         let damaged = pack::read(&entry.entry.clock_pack, clock, |packed| match packed {
             Packed::Device(number, moved) => {
                 let is_older = seqs.get(number as usize).is_some_and(|row_seq| *row_seq < seq);
-                if is_older && table.slot(number).kind == Kind::Live {
-                    moved.apply(&mut table.slot_mut(number).clocks);
+                if is_older && table.slot(number).kind() == Kind::Live {
+                    let slot = table.slot_mut(number);
+                    let mut clocks = slot.clocks();
+                    moved.apply(&mut clocks);
+                    slot.set_clocks(&clocks);
                 }
             }
             Packed::Node(place, at) => {
@@ -254,6 +252,8 @@ impl Recovery {
             }
         }
         let partition = &mut self.partition;
+        let predecessor = self.predecessor.take();
+        partition.core.pending = self.pending.take().map(|pending| Pending::resume(pending, predecessor));
         partition.core.table.rebuild_free();
         partition.state_hash = hash_of(partition);
         if let Some(entry) = &self.last {
@@ -275,10 +275,10 @@ pub fn hash_of(partition: &Partition) -> u128 {
     let table = &partition.core.table;
     let rows = (0..table.capacity()).map(|number| {
         let slot = table.slot(number);
-        row_hash(slot.kind, number, &slot.key, &slot.row).wrapping_add(clocks_hash(
-            slot.kind,
+        row_hash(slot.kind(), number, slot.key(), slot.row()).wrapping_add(clocks_hash(
+            slot.kind(),
             number,
-            &slot.clocks,
+            &slot.clocks(),
         ))
     });
     rows.fold(nodes_hash(&partition.core.nodes), u128::wrapping_add)

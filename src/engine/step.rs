@@ -21,7 +21,8 @@ use super::core::{Core, Progress, Touched};
 use super::journal::{self, Consumed, Entry, FOLD_VERSION, Gap, Head};
 use super::pack::PackWriter;
 use super::state_hash::{clocks_hash, nodes_hash, row_hash};
-use super::table::Kind;
+use super::sweep::Sweep;
+use super::table::{Kind, WARM_MAX};
 
 /// Settings of a step. All of it is in the journal, for a replay must have the same.
 #[derive(Clone, PartialEq, Debug)]
@@ -84,6 +85,8 @@ pub struct Input<'a> {
     pub gap: Option<&'a Gap>,
     /// Why the monitor cannot judge, at the end of the step.
     pub blind: Option<Blind>,
+    /// Whether that is to be told; a step that is cut does not come to that moment.
+    pub tell_blind: bool,
     /// An entry is wanted, whether anything happens or not: its append time tells the log's clock.
     pub entry_wanted: bool,
 }
@@ -96,7 +99,17 @@ impl<'a> Input<'a> {
         positions: Positions,
         clock: Timestamp,
     ) -> Input<'a> {
-        Input { queues, arena, positions, clock, sight: None, gap: None, blind: None, entry_wanted: false }
+        Input {
+            queues,
+            arena,
+            positions,
+            clock,
+            sight: None,
+            gap: None,
+            blind: None,
+            tell_blind: true,
+            entry_wanted: false,
+        }
     }
 
     /// What the step of a journal entry was told: its records, and what stands in it. `positions`: after the step;
@@ -111,7 +124,8 @@ impl<'a> Input<'a> {
         Ok(Input {
             sight: entry.entry.sight_ms.map(Timestamp::from_millis),
             gap,
-            blind: row::blind_of(entry.entry.blind)?,
+            blind: row::blind_of(entry.entry.blind.unwrap_or_default())?,
+            tell_blind: entry.entry.blind.is_some(),
             entry_wanted: true,
             ..Input::new(queues, arena, positions, entry.clock())
         })
@@ -146,19 +160,6 @@ pub struct Told {
     pub tally: Tally,
     /// Lateness of the verdicts it tells: how long after its deadline the clock passed each.
     pub lateness: Vec<Millis>,
-}
-
-/// The sweep: rows are written again in turn, so that the older ones need not be kept.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Sweep {
-    /// The number that is next.
-    pub next: u32,
-    /// The clock at its start, in milliseconds since the epoch.
-    pub started_at: i64,
-    /// The entry in which it began.
-    pub started_seq: u64,
-    /// The entry in which the last whole one began.
-    pub floor: u64,
 }
 
 /// One partition: its core, and its place in the log.
@@ -238,10 +239,12 @@ impl Partition {
             consumed: std::array::from_fn(|index| Consumed::new(self.positions[index])),
             records: Vec::new(),
             tally: Tally::default(),
+            looked: false,
         };
         let mut full = self.run(input, started_at, &mut work) == Progress::Full;
-        if !full {
-            // A step that is cut has not come to the moment that this is said of.
+        // Whether a step was cut can hang on records that it did not take, which a replay does not have.
+        work.looked = !full && input.tell_blind;
+        if work.looked {
             self.core.look(input.blind);
         }
         let is_idle = work.taken == [0; INPUTS]
@@ -284,6 +287,8 @@ impl Partition {
         // Arrival: the append time, raised to the arrival before it in its topic and to the clock of the entry before,
         // lowered to the clock of this one.
         let mut arrivals = [started_at; INPUTS];
+        // The table has the devices of these records at hand.
+        let mut warm = [0; INPUTS];
         loop {
             let head = |index: usize| {
                 let slot = input.queues[index].get(work.taken[index])?;
@@ -299,6 +304,11 @@ impl Partition {
             }
             arrivals[index] = arrival;
             self.habit.arrival(arrival);
+            if work.taken[index] == warm[index] {
+                let ahead = input.queues[index][warm[index]..].iter().take(WARM_MAX);
+                warm[index] += ahead.len();
+                self.core.table.warm(ahead.filter_map(|slot| Some(&input.arena[slot.key.clone()?])));
+            }
             let slot = &input.queues[index][work.taken[index]];
             work.taken[index] += 1;
             self.fold(slot, input.arena, arrival, work);
@@ -365,7 +375,7 @@ impl Partition {
 
     /// Encodes what the step has to say, and seals its entry.
     fn tell(&mut self, input: &Input<'_>, work: Work, full: bool) -> Told {
-        let Work { taken, consumed, mut records, tally } = work;
+        let Work { taken, consumed, mut records, tally, looked } = work;
         let clock = self.core.clock;
         let seq = self.head.seq + 1;
         let mut lateness = Vec::new();
@@ -406,7 +416,7 @@ impl Partition {
         self.head.seq = seq;
         let rows = self.changed_rows();
         let sweep_began = self.sweep.started_seq == 0 || self.sweep.started_seq == seq;
-        let swept = self.sweep_rows(seq);
+        let swept = self.sweep_rows(seq, &rows);
         for key in self.freed_keys() {
             records.push(self.own_row(&key, None));
         }
@@ -453,8 +463,7 @@ impl Partition {
             }),
             sight_ms: input.sight.map(Timestamp::millis),
             gap: input.gap.map(Gap::to_proto),
-            // What was looked at: a step that was cut did not, and nothing else in the entry would tell.
-            blind: self.core.blind.map_or(0, |(blind, _)| row::blind_number(blind)),
+            blind: looked.then(|| input.blind.map_or(0, row::blind_number)),
             habit: self.habit.changed_since(&self.before.habit).map(row::hour_message).collect(),
             positions: self.positions.to_vec(),
             last_arrival_ms: (self.habit.last() != self.before.habit.last())
@@ -494,26 +503,14 @@ impl Partition {
         numbers
     }
 
-    /// The next rows of the sweep, as many as the clock says.
-    fn sweep_rows(&mut self, seq: u64) -> Swept {
-        let clock = self.core.clock.millis();
-        let total = self.core.table.high();
-        if self.sweep.started_seq == 0 {
-            self.sweep = Sweep { next: 0, started_at: clock, started_seq: seq, floor: self.sweep.floor };
-        }
-        let elapsed = clock.saturating_sub(self.sweep.started_at).max(0);
-        let share = i128::from(total) * i128::from(elapsed) / i128::from(self.settings.refresh.0.max(1));
-        let due = u32::try_from(share.min(i128::from(total))).unwrap_or(total);
-        let from = self.sweep.next;
-        let to = due.min(from.saturating_add(self.settings.sweep_rows_max)).max(from);
-        self.sweep.next = to;
-        if to >= total && elapsed >= self.settings.refresh.0 {
-            self.sweep =
-                Sweep { next: 0, started_at: clock, started_seq: seq + 1, floor: self.sweep.started_seq };
-        }
-        let changed: std::collections::HashSet<u32> = self.changed_rows().into_iter().collect();
+    /// The next rows of the sweep, as many as the clock says; those that `changed` are told anyway.
+    fn sweep_rows(&mut self, seq: u64, changed: &[u32]) -> Swept {
+        let Settings { refresh, sweep_rows_max, .. } = *self.settings;
+        let rows = self.sweep.go_on(seq, self.core.clock, self.core.table.high(), refresh, sweep_rows_max);
+        let (from, to) = (rows.start, rows.end);
+        let is_changed = |number: &u32| changed.binary_search(number).is_ok();
         let numbers = (from..to)
-            .filter(|number| self.core.table.slot(*number).kind != Kind::Free && !changed.contains(number))
+            .filter(|number| self.core.table.slot(*number).kind() != Kind::Free && !is_changed(number))
             .collect();
         let Sweep { next, started_at, started_seq, .. } = self.sweep;
         Swept { numbers, span: proto::Sweep { from, to, next, started_ms: started_at, started_seq } }
@@ -523,19 +520,19 @@ impl Partition {
     pub fn row(&self, number: u32) -> Option<(Box<str>, Vec<u8>)> {
         let slot = self.core.table.slot(number);
         let mut value = Vec::new();
-        match slot.kind {
+        match slot.kind() {
             Kind::Free => return None,
             Kind::Live => {
-                let row = DeviceRow { facts: &slot.row, clocks: slot.clocks, number };
+                let row = DeviceRow { facts: slot.row(), clocks: slot.clocks(), number };
                 row::encode_row(self.head.seq, &Row::Device(row), &mut value);
             }
             Kind::Tombstone => {
                 let (_, row) =
-                    row::decode_row(&slot.row).expect("a tombstone in memory is one that we wrote");
+                    row::decode_row(slot.row()).expect("a tombstone in memory is one that we wrote");
                 row::encode_row(self.head.seq, &row, &mut value);
             }
         }
-        Some((slot.key.clone(), value))
+        Some((slot.key().into(), value))
     }
 
     /// The partition's own rows: nodes, policy, and what else it keeps.
@@ -573,10 +570,10 @@ impl Partition {
     /// Keys whose rows are gone: the tombstone of a deleted device stood long enough.
     fn freed_keys(&self) -> Vec<Box<str>> {
         let rests =
-            self.core.touched.iter().filter_map(|touched| Some((touched.number, touched.rest.as_ref()?)));
+            self.core.touched.iter().filter_map(|touched| Some((touched.number, touched.rest.as_deref()?)));
         rests
             .filter(|(number, before)| {
-                before.kind != Kind::Free && self.core.table.slot(*number).key != before.key
+                before.kind != Kind::Free && self.core.table.slot(*number).key() != &*before.key
             })
             .map(|(_, before)| before.key.clone())
             .filter(|key| self.core.table.find(key).is_none())
@@ -587,23 +584,27 @@ impl Partition {
     /// rows of nodes, policy and partition that changed.
     fn settle_touched(&mut self, sweep_began: bool, records: &mut Vec<OutRecord>) -> Vec<u8> {
         let touched = std::mem::take(&mut self.core.touched);
-        let mut order: Vec<u32> = (0..touched.len() as u32).collect();
-        order.sort_by_key(|index| touched[*index as usize].number);
+        // Number and place as one: sorting then reads nothing else, and the first touch of a device comes first.
+        let mut order: Vec<u64> =
+            touched.iter().zip(0..).map(|(touched, place)| u64::from(touched.number) << 32 | place).collect();
+        order.sort_unstable();
         let mut pack = PackWriter::new(self.core.clock);
-        let mut at = 0;
-        while at < order.len() {
-            let number = touched[order[at] as usize].number;
-            let mut end = at;
-            while end < order.len() && touched[order[end] as usize].number == number {
-                end += 1;
+        let at = |number_and_place: &u64| &touched[*number_and_place as u32 as usize];
+        let (mut done, mut warm) = (0, 0);
+        for same in order.chunk_by(|a, b| a >> 32 == b >> 32) {
+            if done >= warm {
+                let ahead = order[done..].iter().take(WARM_MAX);
+                warm = done + ahead.len();
+                self.core.table.warm_slots(ahead.map(|next| at(next).number));
             }
-            let first = &touched[order[at] as usize];
-            let rest = order[at..end].iter().find_map(|index| touched[*index as usize].rest.as_ref());
-            at = end;
+            done += same.len();
+            let first = at(&same[0]);
+            let number = first.number;
+            let rest = same.iter().find_map(|touched| at(touched).rest.as_deref());
             self.rehash(number, first, rest);
             let slot = self.core.table.slot(number);
             if rest.is_none() {
-                pack.device(number, &first.clocks, &slot.clocks);
+                pack.device(number, &(&first.clocks).into(), &slot.clocks());
             }
         }
         self.core.touched = touched;
@@ -614,16 +615,13 @@ impl Partition {
 
     fn rehash(&mut self, number: u32, first: &Touched, rest: Option<&super::core::Before>) {
         let slot = self.core.table.slot(number);
-        let (kind, key, bytes) = match rest {
-            Some(before) => (before.kind, &before.key, &before.row),
-            None => (slot.kind, &slot.key, &slot.row),
-        };
+        let kind = rest.map_or(slot.kind(), |before| before.kind);
         let mut sum = self.state_hash;
-        sum = sum.wrapping_sub(clocks_hash(kind, number, &first.clocks));
-        sum = sum.wrapping_add(clocks_hash(slot.kind, number, &slot.clocks));
-        if rest.is_some() {
-            sum = sum.wrapping_sub(row_hash(kind, number, key, bytes));
-            sum = sum.wrapping_add(row_hash(slot.kind, number, &slot.key, &slot.row));
+        sum = sum.wrapping_sub(clocks_hash(kind, number, &(&first.clocks).into()));
+        sum = sum.wrapping_add(clocks_hash(slot.kind(), number, &slot.clocks()));
+        if let Some(before) = rest {
+            sum = sum.wrapping_sub(row_hash(kind, number, &before.key, &before.row));
+            sum = sum.wrapping_add(row_hash(slot.kind(), number, slot.key(), slot.row()));
         }
         self.state_hash = sum;
     }
@@ -675,6 +673,8 @@ struct Work {
     consumed: [Consumed; INPUTS],
     records: Vec<OutRecord>,
     tally: Tally,
+    /// Whether it was told why the monitor cannot judge.
+    looked: bool,
 }
 
 struct Swept {

@@ -8,7 +8,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::engine::journal::{EntryHash, Head};
-use crate::engine::step::{Partition, Sweep};
+use crate::engine::step::Partition;
+use crate::engine::sweep::Sweep;
 use crate::log::Positions;
 
 #[cfg(feature = "rocksdb")]

@@ -513,7 +513,7 @@ impl<C> Owned<C> {
             self.dirty.insert(*number);
             if let Some(before) = rest
                 && before.kind != Kind::Free
-                && self.partition.core.table.slot(*number).key != before.key
+                && self.partition.core.table.slot(*number).key() != &*before.key
             {
                 self.gone.insert(before.key.clone());
             }

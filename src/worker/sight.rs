@@ -47,7 +47,7 @@ impl HostWatch {
 pub(super) struct Standing {
     /// By the leader of the journal: how far the host is ahead, and when, by the monotonic clock, that was learnt.
     journal: Option<(Millis, Duration)>,
-    /// By the leaders of the inputs, since the journal's was heard.
+    /// By the leaders of the inputs.
     inputs: [Option<Millis>; INPUTS],
     /// The ends of the inputs that were asked for last, and the host's time before that.
     asked: Option<(Positions, Timestamp)>,

@@ -161,8 +161,8 @@ impl Run {
         for number in 0..recovered.core.table.high() {
             let (ours, theirs) = (recovered.core.table.slot(number), self.partition.core.table.slot(number));
             assert_eq!(
-                (&ours.key, ours.kind, &ours.row, ours.clocks),
-                (&theirs.key, theirs.kind, &theirs.row, theirs.clocks)
+                (ours.key(), ours.kind(), ours.row(), ours.clocks()),
+                (theirs.key(), theirs.kind(), theirs.row(), theirs.clocks())
             );
         }
         self.partition = recovered;

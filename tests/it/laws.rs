@@ -179,7 +179,13 @@ impl Steps {
         let mut text = format!("{:?} {:?} {:?}\n", self.core.clock, self.core.sight, self.core.nodes);
         for number in self.core.table.in_key_order(None) {
             let slot = self.core.table.slot(number);
-            text += &format!("{number} {} {:?} {:?} {:02x?}\n", slot.key, slot.kind, slot.clocks, slot.row);
+            text += &format!(
+                "{number} {} {:?} {:?} {:02x?}\n",
+                slot.key(),
+                slot.kind(),
+                slot.clocks(),
+                slot.row()
+            );
         }
         text
     }
@@ -308,20 +314,20 @@ fn clocks_and_sequences_never_go_back() {
             steps.feed(&input.to_line(), usize::MAX);
             for number in steps.core.table.in_key_order(None) {
                 let slot = steps.core.table.slot(number);
-                if slot.kind != Kind::Live {
-                    clocks.remove(&slot.key);
+                if slot.kind() != Kind::Live {
+                    clocks.remove(slot.key());
                     continue;
                 }
                 // One life of it: a delete and what follows may come in one step.
                 let birth = steps.core.device(number).birth;
-                let now = slot.clocks;
-                let before = clocks.insert(slot.key.clone(), (birth, now));
+                let now = slot.clocks();
+                let before = clocks.insert(slot.key().into(), (birth, now));
                 if let Some((_, old)) = before.filter(|(old_birth, _)| *old_birth == birth) {
                     let went_back = now.last_message < old.last_message
                         || now.last_activity < old.last_activity
                         || now.last_poll < old.last_poll;
                     if went_back {
-                        return Err(format!("{}: {old:?} became {now:?}\n{}", slot.key, lines(&history)));
+                        return Err(format!("{}: {old:?} became {now:?}\n{}", slot.key(), lines(&history)));
                     }
                 }
             }
@@ -404,7 +410,7 @@ fn an_alarm_is_open_exactly_while_unavailable() {
                     (false, true) => seen.maintenance,
                 };
                 let number = steps.core.table.find(key);
-                let number = number.filter(|number| steps.core.table.slot(*number).kind == Kind::Live);
+                let number = number.filter(|number| steps.core.table.slot(*number).kind() == Kind::Live);
                 let said = number.map(|number| steps.core.device(number));
                 let agrees = said.is_none_or(|device| {
                     let open = device.verdict.is_some_and(|verdict| verdict.alarm.is_some());

@@ -65,6 +65,11 @@ impl Pending {
         Pending { change, origin, after, todo: None }
     }
 
+    /// Enough to go on from here: what is left to do can be as much as there are devices.
+    pub(super) fn without_todo(&self) -> Pending {
+        Pending { change: self.change.clone(), origin: self.origin, after: self.after.clone(), todo: None }
+    }
+
     /// As the partition's row has it.
     pub fn to_row(&self) -> PendingChange {
         let kind = match &self.change {
@@ -98,7 +103,7 @@ impl Core {
         while let Some(number) = todo.last().copied() {
             if self.outputs.len() >= limit {
                 if let Some(last) = last {
-                    pending.after = Some(self.table.slot(last).key.clone());
+                    pending.after = Some(self.table.slot(last).key().into());
                 }
                 pending.todo = Some(todo);
                 self.pending = Some(pending);
@@ -113,7 +118,7 @@ impl Core {
 
     fn change_device(&mut self, number: u32, pending: &Pending) {
         let slot = self.table.slot(number);
-        if slot.kind == Kind::Tombstone {
+        if slot.kind() == Kind::Tombstone {
             if matches!(pending.change, Change::Policy { .. }) {
                 let due = self.tombstone(number).deleted_at + self.policy.tombstone_retention;
                 self.timers.arm(number, Some(due));
@@ -121,7 +126,7 @@ impl Core {
             return;
         }
         if let Change::NodeDown { node, .. } | Change::NodeReturned { node, .. } = &pending.change
-            && memchr::memmem::find(&slot.row, node.as_bytes()).is_none()
+            && memchr::memmem::find(slot.row(), node.as_bytes()).is_none()
         {
             // The row does not even mention the node.
             return;

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use crate::domain::clocks::{Clocks, Quiet};
+use crate::domain::clocks::Quiet;
 use crate::domain::effect::Blind;
 use crate::domain::node::Nodes;
 use crate::domain::policy::Policy;
 use crate::domain::time::Timestamp;
-use crate::engine::table::Kind;
+use crate::engine::table::{Kind, PackedClocks};
 
 use super::Core;
 use super::change::{Change, Pending};
@@ -18,9 +18,9 @@ pub struct Touched {
     /// Its number.
     pub number: u32,
     /// Its clocks before.
-    pub clocks: Clocks,
-    /// The rest before, if more than its clocks was touched.
-    pub rest: Option<Before>,
+    pub clocks: PackedClocks,
+    /// The rest before, if more than its clocks was touched. Most have none.
+    pub rest: Option<Box<Before>>,
 }
 
 /// What a slot held besides its clocks.
@@ -39,7 +39,8 @@ pub struct Before {
 /// What the step before left, besides the devices.
 #[derive(Clone, Debug)]
 pub(super) struct BeforeStep {
-    pub(super) nodes: Nodes,
+    /// `None` while they are the same: most steps change none, and there may be many.
+    pub(super) nodes: Option<Nodes>,
     pub(super) policy: Arc<Policy>,
     pub(super) pending: Option<Pending>,
     pub(super) clock: Timestamp,
@@ -53,14 +54,12 @@ impl Core {
     /// entries then; undone in reverse, both count.
     pub(super) fn touch_all(&mut self, number: u32) {
         let slot = self.table.slot_mut(number);
-        if slot.rewritten == self.step {
+        if !slot.rewrite(self.step) {
             return;
         }
-        slot.touched = self.step;
-        slot.rewritten = self.step;
-        let rest =
-            Before { kind: slot.kind, key: slot.key.clone(), row: slot.row.clone(), quiet: slot.quiet };
-        self.touched.push(Touched { number, clocks: slot.clocks, rest: Some(rest) });
+        let (key, row) = (slot.key().into(), slot.row().into());
+        let rest = Before { kind: slot.kind(), key, row, quiet: slot.quiet() };
+        self.touched.push(Touched { number, clocks: slot.packed_clocks(), rest: Some(Box::new(rest)) });
     }
 
     /// Makes everything as it was before this step: its transaction was aborted.
@@ -68,7 +67,7 @@ impl Core {
         let touched = std::mem::take(&mut self.touched);
         for Touched { number, clocks, rest } in touched.iter().rev() {
             if let Some(before) = rest {
-                let is_free = self.table.slot(*number).kind == Kind::Free;
+                let is_free = self.table.slot(*number).kind() == Kind::Free;
                 match (before.kind, is_free) {
                     (Kind::Free, false) => {
                         self.table.remove(*number);
@@ -79,15 +78,17 @@ impl Core {
                     (_, false) => {}
                 }
                 let slot = self.table.slot_mut(*number);
-                slot.kind = before.kind;
-                slot.row = before.row.clone();
-                slot.quiet = before.quiet;
+                slot.set_kind(before.kind);
+                slot.set_row(&before.row);
+                slot.set_quiet(before.quiet);
             }
-            self.table.slot_mut(*number).clocks = *clocks;
+            self.table.slot_mut(*number).set_clocks(*clocks);
         }
         self.table.rebuild_free();
         let before = self.before.clone();
-        self.nodes = before.nodes;
+        if let Some(nodes) = before.nodes {
+            self.nodes = nodes;
+        }
         self.policy = before.policy;
         self.next_node = None;
         self.pending = before.pending;
@@ -101,9 +102,16 @@ impl Core {
         self.begin_step();
     }
 
+    /// Keeps how the nodes were, if this step did not yet: they are about to change.
+    pub(super) fn keep_nodes(&mut self) {
+        if self.before.nodes.is_none() {
+            self.before.nodes = Some(self.nodes.clone());
+        }
+    }
+
     /// The nodes before this step.
     pub fn nodes_before(&self) -> &Nodes {
-        &self.before.nodes
+        self.before.nodes.as_ref().unwrap_or(&self.nodes)
     }
 
     /// Whether the policy in force, or the one it replaces, is another than before this step.
@@ -134,24 +142,17 @@ impl Core {
     }
 
     /// After recovery: what the partition's row says.
-    pub fn set_facts(
-        &mut self,
-        sight: Timestamp,
-        blind: Option<(Blind, Timestamp)>,
-        sequence: u64,
-        pending: Option<Pending>,
-    ) {
+    pub fn set_facts(&mut self, sight: Timestamp, blind: Option<(Blind, Timestamp)>, sequence: u64) {
         self.sight = sight;
         self.blind = blind;
         self.sequence = sequence;
-        self.pending = pending;
     }
 
     /// After recovery: makes the slot's hot part, and arms its timer.
     pub fn prepare(&mut self, number: u32) {
-        if self.table.slot(number).kind == Kind::Live {
+        if self.table.slot(number).kind() == Kind::Live {
             let quiet = self.device(number).quiet();
-            self.table.slot_mut(number).quiet = quiet;
+            self.table.slot_mut(number).set_quiet(quiet);
         }
         self.arm(number);
     }

@@ -94,6 +94,8 @@ pub struct Existing {
 /// What there is on the cluster.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Cluster {
+    /// Its id; empty if it has none.
+    pub id: String,
     /// How many brokers.
     pub brokers: u32,
     /// Those of Lastseen's topics that exist, by name.
@@ -364,6 +366,8 @@ pub fn inspect(config: &KafkaConfig) -> Result<Cluster, LogError> {
     let admin = admin(config, ACTION)?;
     let metadata = admin.inner().fetch_metadata(None, config.request_timeout);
     let metadata = metadata.map_err(|error| explained(config, &admin, ACTION, &error))?;
+    // In the metadata already: this asks no broker again.
+    let id = admin.inner().fetch_cluster_id(config.request_timeout).unwrap_or_default();
     let mut topics = BTreeMap::new();
     for topic in
         metadata.topics().iter().filter(|topic| config.topics.iter().any(|name| name == topic.name()))
@@ -394,7 +398,7 @@ pub fn inspect(config: &KafkaConfig) -> Result<Cluster, LogError> {
             topic.settings = settings;
         }
     }
-    Ok(Cluster { brokers: metadata.brokers().len() as u32, topics })
+    Ok(Cluster { id, brokers: metadata.brokers().len() as u32, topics })
 }
 
 fn new_topic(want: &Wanted) -> NewTopic<'_> {

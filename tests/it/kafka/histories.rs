@@ -356,8 +356,14 @@ impl<'a> Real<'a> {
 
     fn seen(&self) -> Vec<Seen> {
         let ask = |client: &BaseConsumer, partition| {
-            let found = client.fetch_watermarks(self.topic, self.partition(partition), PATIENCE);
-            found.expect("watermarks").1 as u64
+            let until = Instant::now() + PATIENCE;
+            loop {
+                // A topic that was just made has no leaders for a moment.
+                match client.fetch_watermarks(self.topic, self.partition(partition), PATIENCE) {
+                    Ok((_, high)) => return high as u64,
+                    Err(error) => assert!(Instant::now() < until, "{error}"),
+                }
+            }
         };
         (0..PARTITIONS).map(|p| Seen { high: ask(self.raw, p), stable: ask(&self.reader, p) }).collect()
     }

@@ -17,7 +17,11 @@ fn perfect(setup: &Setup) -> Cluster {
         replication: want.replication,
         settings: want.settings.iter().map(|(key, (value, _))| ((*key).to_owned(), value.clone())).collect(),
     };
-    Cluster { brokers: 1, topics: wanted.iter().map(|want| (want.name.clone(), existing(want))).collect() }
+    Cluster {
+        id: "test".into(),
+        brokers: 1,
+        topics: wanted.iter().map(|want| (want.name.clone(), existing(want))).collect(),
+    }
 }
 
 fn complaints(setup: &Setup, cluster: &Cluster) -> Report {

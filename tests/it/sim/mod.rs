@@ -67,7 +67,7 @@ fn any_seed_holds() {
         Some(seed) => seed..seed + 1,
         None => {
             let from = number("FROM").unwrap_or(0);
-            from..from + number("SEEDS").unwrap_or(300)
+            from..from + number("SEEDS").unwrap_or(250)
         }
     };
     let count = seeds.end - seeds.start;
