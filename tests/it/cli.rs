@@ -271,6 +271,45 @@ fn the_embedded_log_belongs_to_one_process() {
     }
 }
 
+/// The most memory that `fold` ever had, in KiB, after this many bytes about the same thousand devices.
+#[cfg(target_os = "linux")]
+fn peak_of_fold(shell: &Shell, bytes: usize) -> u64 {
+    let mut fold = shell.command(&["fold"]).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    let mut input = fold.stdin.take().unwrap();
+    let (mut written, mut number, mut lines) = (0, 0u64, String::new());
+    while written < bytes {
+        let (device, round) = (number % 1000, number / 1000);
+        let at = lastseen::domain::time::Timestamp::from_millis(1_767_225_600_000 + number as i64);
+        // Sessions that take each other over, until all are there that are remembered, and signs of life.
+        let body = match round % 3 {
+            0 => format!(r#""connected":{{"channel":"mqtt","session":{{"id":"session-{round:06}"}}}}"#),
+            _ => r#""activity":{"kind":"mqtt_publish","channel":"mqtt"}"#.to_string(),
+        };
+        lines += &format!(r#"{{"tenant":"acme","deviceId":"device-{device}","observedAt":"{at}",{body}}}"#);
+        lines.push('\n');
+        number += 1;
+        if lines.len() > 1 << 16 {
+            input.write_all(lines.as_bytes()).unwrap();
+            written += lines.len();
+            lines.clear();
+        }
+    }
+    let status = std::fs::read_to_string(format!("/proc/{}/status", fold.id())).unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix("kB"));
+    let peak = peak.unwrap().trim().parse().unwrap();
+    drop(input);
+    assert!(fold.wait().unwrap().success());
+    peak
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn fold_needs_memory_for_devices_and_not_for_lines() {
+    let shell = Shell::new();
+    let (short, long) = (peak_of_fold(&shell, 4_000_000), peak_of_fold(&shell, 40_000_000));
+    assert!(long < short + short / 10, "{long} KiB for 40 MB of input, {short} KiB for 4 MB");
+}
+
 #[test]
 fn a_reader_that_goes_away_is_no_failure() {
     let shell = Shell::new();
