@@ -4,6 +4,7 @@
 //! as distances back from the entry's clock. Then the nodes whose heartbeats moved, by their place in the order of ids.
 
 use crate::domain::clocks::{Clocks, LastActivity};
+use crate::domain::node::Nodes;
 use crate::domain::time::{Millis, Timestamp};
 
 const MESSAGE: u8 = 1;
@@ -87,6 +88,30 @@ impl PackWriter {
         }
         self.bytes
     }
+}
+
+/// The nodes whose heartbeats merely moved, by place; `None` if more changed.
+pub fn heartbeats(before: &Nodes, after: &Nodes) -> Option<Vec<(u32, Timestamp)>> {
+    if before.0.len() != after.0.len() {
+        return None;
+    }
+    let mut moved = Vec::new();
+    for (place, ((old_id, old), (id, new))) in before.0.iter().zip(&after.0).enumerate() {
+        if old_id != id {
+            return None;
+        }
+        if old == new {
+            continue;
+        }
+        let mut expected = old.clone();
+        expected.last_alive = new.last_alive;
+        expected.set_at = new.last_alive;
+        if expected != *new {
+            return None;
+        }
+        moved.push((place as u32, new.last_alive));
+    }
+    Some(moved)
 }
 
 /// What a pack says, in its order.

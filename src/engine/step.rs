@@ -8,7 +8,6 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::domain::effect::{Blind, EffectKind, Ignored, InputTopic, Origin, Outcome, Rule};
 use crate::domain::event::{Event, split_key};
 use crate::domain::habit::Habit;
-use crate::domain::node::Nodes;
 use crate::domain::time::{Millis, Timestamp};
 use crate::log::{INPUTS, OutRecord, Positions, Slot, Topic};
 use crate::wire::decode::{self, RawRecord, Scratch};
@@ -19,7 +18,7 @@ use crate::wire::{dead_letter, pb as proto, policy};
 
 use super::core::{Core, Progress, Touched};
 use super::journal::{self, Consumed, Entry, FOLD_VERSION, Gap, Head};
-use super::pack::PackWriter;
+use super::pack::{PackWriter, heartbeats};
 use super::state_hash::{clocks_hash, nodes_hash, row_hash};
 use super::sweep::Sweep;
 use super::table::{Kind, WARM_MAX};
@@ -689,28 +688,4 @@ fn topic_of(kind: &EffectKind) -> Topic {
         EffectKind::Log(_) => Topic::ConnectionLog,
         EffectKind::Audit(_) => Topic::Audit,
     }
-}
-
-/// The nodes whose heartbeats merely moved, by place; `None` if more changed.
-fn heartbeats(before: &Nodes, after: &Nodes) -> Option<Vec<(u32, Timestamp)>> {
-    if before.0.len() != after.0.len() {
-        return None;
-    }
-    let mut moved = Vec::new();
-    for (place, ((old_id, old), (id, new))) in before.0.iter().zip(&after.0).enumerate() {
-        if old_id != id {
-            return None;
-        }
-        if old == new {
-            continue;
-        }
-        let mut expected = old.clone();
-        expected.last_alive = new.last_alive;
-        expected.set_at = new.last_alive;
-        if expected != *new {
-            return None;
-        }
-        moved.push((place as u32, new.last_alive));
-    }
-    Some(moved)
 }

@@ -378,7 +378,7 @@ fn while_no_broker_answers_the_clock_waits() {
     bench.monitor(&devices, 2);
     bench.report(&devices);
     bench.live(1);
-    bench.live(1);
+    bench.live(11);
     bench.faults.lock().unwrap().unreachable = true;
     for _ in 0..10 {
         bench.live(60);
@@ -391,7 +391,7 @@ fn while_no_broker_answers_the_clock_waits() {
     assert_eq!(bench.offline().len(), 5, "ten minutes of silence that are known now");
     let spells = bench.spells();
     assert_eq!(spells.len(), 1, "{spells:?}");
-    assert_eq!((&*spells[0].0, &*spells[0].1), ("unreadable_input", &*at(2).to_string()));
+    assert_eq!((&*spells[0].0, &*spells[0].1), ("unreadable_input", &*at(12).to_string()));
 }
 
 /// Jumps the host's clock by so much while devices report, lets ten minutes pass, and jumps it back.
