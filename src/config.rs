@@ -149,6 +149,8 @@ pub struct Config {
     pub state_refresh: Duration,
     /// The time between checkpoints.
     pub state_checkpoint: Duration,
+    /// Verify the live journal, a little behind.
+    pub audit_shadow: bool,
     /// Directives for tracing.
     pub telemetry_level: String,
     /// The format of what it tells.
@@ -410,6 +412,7 @@ fn typed(settings: &[(&'static Key, Setting)], client: &BTreeMap<String, (String
         record_bytes: whole("limits.record_bytes") as usize,
         state_refresh: seconds("state.refresh_seconds"),
         state_checkpoint: seconds("state.checkpoint_seconds"),
+        audit_shadow: flag("audit.shadow"),
         telemetry_level: text("telemetry.level"),
         telemetry_format: match text("telemetry.format").as_str() {
             "human" => TelemetryFormat::Human,

@@ -40,9 +40,23 @@ pub struct Counts {
     pub clocks: BTreeMap<u32, Timestamp>,
     /// Partitions that are blind, and why.
     pub blind: BTreeMap<u32, Blind>,
+    /// Transactions that the shadow auditor derived again and found the same.
+    pub audited: u64,
+    /// Partitions in which it found a difference.
+    pub audit_differences: u64,
 }
 
 impl Stats {
+    /// The shadow auditor verified so many transactions more.
+    pub fn audited(&self, transactions: u64) {
+        self.with(|counts| counts.audited += transactions);
+    }
+
+    /// The shadow auditor found a difference.
+    pub fn audit_differs(&self) {
+        self.with(|counts| counts.audit_differences += 1);
+    }
+
     /// The counters now.
     pub fn counts(&self) -> Counts {
         self.with(|counts| counts.clone())

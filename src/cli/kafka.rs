@@ -14,8 +14,8 @@ mod with {
     use anyhow::{Context, bail};
     use lastseen::domain::effect::InputTopic;
     use lastseen::log::kafka::topics::{self, Cluster, TopicSettings, Wanted};
-    use lastseen::log::kafka::{KafkaAppender, KafkaConfig, KafkaTail};
-    use lastseen::log::{Append, Start, Tail, Topic};
+    use lastseen::log::kafka::{KafkaAppender, KafkaArchive, KafkaConfig, KafkaTail};
+    use lastseen::log::{Append, Archive, Start, Tail, Topic};
 
     use super::super::Usage;
     use super::Config;
@@ -110,6 +110,23 @@ mod with {
         Ok(Box::new(KafkaAppender::open(&client).with_context(|| place(&client))?))
     }
 
+    /// What checkpoints say of the log that they are of. Another cluster, another group, or other topics, are another
+    /// history.
+    pub fn log_name(config: &Config, cluster: &str) -> String {
+        format!("kafka {cluster} {} {}", config.kafka.group, config.topic(Topic::Journal))
+    }
+
+    /// The id of the cluster.
+    pub fn cluster_id(config: &Config) -> anyhow::Result<String> {
+        Ok(inspect(&client(config, "cli", 0))?.id)
+    }
+
+    /// A reader of the past.
+    pub fn archive(config: &Config) -> anyhow::Result<Box<dyn Archive>> {
+        let client = client(config, "cli", 0);
+        Ok(Box::new(KafkaArchive::open(&client).with_context(|| place(&client))?))
+    }
+
     pub fn tail(config: &Config, from: &[(Topic, u32, Start)]) -> anyhow::Result<Box<dyn Tail>> {
         let client = client(config, "cli", 0);
         Ok(Box::new(KafkaTail::open(&client, from).with_context(|| place(&client))?))
@@ -119,7 +136,7 @@ mod with {
 #[cfg(not(feature = "kafka"))]
 mod without {
     use anyhow::bail;
-    use lastseen::log::{Append, Start, Tail, Topic};
+    use lastseen::log::{Append, Archive, Start, Tail, Topic};
 
     use super::Config;
 
@@ -138,6 +155,18 @@ mod without {
     }
 
     pub fn appender(_: &Config) -> anyhow::Result<Box<dyn Append>> {
+        bail!(WORDS)
+    }
+
+    pub fn log_name(_: &Config, _: &str) -> String {
+        String::new()
+    }
+
+    pub fn cluster_id(_: &Config) -> anyhow::Result<String> {
+        bail!(WORDS)
+    }
+
+    pub fn archive(_: &Config) -> anyhow::Result<Box<dyn Archive>> {
         bail!(WORDS)
     }
 

@@ -2,10 +2,16 @@
 
 mod check;
 mod demo;
+#[cfg(feature = "rocksdb")]
+mod export;
 mod fold;
 mod input;
 mod kafka;
+#[cfg(feature = "rocksdb")]
+mod past;
 mod policy;
+#[cfg(feature = "rocksdb")]
+mod replay;
 mod run;
 mod send;
 mod settings;
@@ -56,6 +62,10 @@ enum Command {
     Tail(tail::Tail),
     Topics(topics::Topics),
     Policy(policy::Policy),
+    #[cfg(feature = "rocksdb")]
+    Replay(replay::Replay),
+    #[cfg(feature = "rocksdb")]
+    Export(export::Export),
     Check(check::Check),
 }
 
@@ -67,7 +77,10 @@ pub enum Ending {
     /// It did what could be done; what could not has been told.
     Failed,
     /// It compared, and what it compared differs.
-    #[cfg_attr(not(feature = "kafka"), expect(dead_code, reason = "only topics on Kafka can differ"))]
+    #[cfg_attr(
+        not(any(feature = "kafka", feature = "rocksdb")),
+        expect(dead_code, reason = "nothing can differ")
+    )]
     Difference,
 }
 
@@ -87,6 +100,10 @@ pub fn main() -> ExitCode {
         Command::Tail(command) => command.run(&telemetry),
         Command::Topics(command) => command.run(&telemetry),
         Command::Policy(command) => command.run(&telemetry),
+        #[cfg(feature = "rocksdb")]
+        Command::Replay(command) => command.run(&telemetry),
+        #[cfg(feature = "rocksdb")]
+        Command::Export(command) => command.run(&telemetry),
         Command::Check(command) => command.run(&telemetry),
     };
     match ended {

@@ -10,10 +10,12 @@ use anyhow::{Context, anyhow, bail};
 use lastseen::clock::Clock;
 use lastseen::config::{Config, LogKind, StartAt};
 use lastseen::domain::effect::InputTopic;
+use lastseen::domain::time::Millis;
 use lastseen::engine::step::Settings;
 use lastseen::log::dry_run::DryRun;
 use lastseen::log::embedded::{EmbeddedConfig, EmbeddedLog};
-use lastseen::log::{Log, OutRecord, Topic, Transaction};
+use lastseen::log::{Archive, Log, OutRecord, Topic, Transaction};
+use lastseen::replay::{Heard, shadow};
 use lastseen::stats::Stats;
 use lastseen::store::RocksStore;
 use lastseen::wire::dead_letter::HEADROOM_BYTES;
@@ -34,7 +36,9 @@ pub fn run(config: &Config, stop: &AtomicBool) -> anyhow::Result<()> {
         LogKind::Embedded => {
             let log = EmbeddedLog::open(dir.join("log"), embedded(config), clock())?;
             info!(log = "embedded", data_dir = %dir.display(), partitions = log.partitions(), "running");
-            work(config, dir, vec![log.member()?], "embedded".to_owned(), stop)
+            let members = vec![log.member()?];
+            let archive = move || -> anyhow::Result<Box<dyn Archive>> { Ok(Box::new(log.clone())) };
+            work(config, dir, members, EMBEDDED.to_owned(), Some(&archive), stop)
         }
         LogKind::Kafka => kafka(config, &instance, stop),
     }
@@ -60,7 +64,7 @@ fn dry_run(config: &Config, stop: &AtomicBool) -> anyhow::Result<()> {
         LogKind::Embedded => {
             let log = EmbeddedLog::open(config.data_dir.join("log"), embedded(config), clock())?;
             let member = DryRun::new(log.member()?, tell);
-            work(config, scratch.path(), vec![member], "dry run".to_owned(), stop)
+            work(config, scratch.path(), vec![member], "dry run".to_owned(), None, stop)
         }
         LogKind::Kafka => dry_run_on_kafka(config, scratch.path(), tell, stop),
     }
@@ -82,7 +86,7 @@ fn dry_run_on_kafka(
     let mut client = super::kafka::client(config, &nobody, 0);
     client.group = format!("{}-{nobody}", client.group);
     let log = lastseen::log::kafka::KafkaLog::open(client)?;
-    work(config, scratch, vec![DryRun::new(log, tell)], "dry run".to_owned(), stop)
+    work(config, scratch, vec![DryRun::new(log, tell)], "dry run".to_owned(), None, stop)
 }
 
 /// A record as a line of JSON; rows of state and the journal are nothing for people.
@@ -103,6 +107,16 @@ fn would_publish(config: &Config, record: &OutRecord) -> Option<String> {
         "reason": reason.map(|(_, reason)| String::from_utf8_lossy(reason)),
     });
     Some(line.to_string())
+}
+
+/// What checkpoints of the embedded log say that they are of.
+pub const EMBEDDED: &str = "embedded";
+
+/// The embedded log, for whoever only reads: nothing is removed from it meanwhile.
+pub fn embedded_to_read(config: &Config, dir: &Path) -> anyhow::Result<EmbeddedLog> {
+    let settings = EmbeddedConfig { retention_thread: false, ..embedded(config) };
+    EmbeddedLog::open(dir, settings, clock())
+        .context("the embedded log belongs to one process: stop `lastseen run` before its past is read")
 }
 
 fn clock() -> lastseen::log::embedded::Clock {
@@ -155,10 +169,13 @@ fn kafka(config: &Config, instance: &Instance, stop: &AtomicBool) -> anyhow::Res
         logs.push(KafkaLog::open(client(worker))?);
     }
     info!(log = "kafka", brokers = first.brokers, group = first.group, instance = first.instance, "running");
-    // Another cluster, another group, or other topics, are another history: no checkpoint of theirs is ours.
-    let name = format!("kafka {} {} {}", cluster.id, config.kafka.group, config.topic(Topic::Journal));
-    work(config, &config.data_dir, logs, name, stop)
+    let archive = || super::kafka::archive(config);
+    let name = super::kafka::log_name(config, &cluster.id);
+    work(config, &config.data_dir, logs, name, Some(&archive), stop)
 }
+
+/// Makes readers of the log.
+type Archives<'a> = dyn Fn() -> anyhow::Result<Box<dyn Archive>> + Sync + 'a;
 
 /// A thread for each log; the first that fails stops the others.
 fn work<L: Log + Send>(
@@ -166,6 +183,7 @@ fn work<L: Log + Send>(
     data_dir: &Path,
     logs: Vec<L>,
     log_name: String,
+    archive: Option<&Archives<'_>>,
     stop: &AtomicBool,
 ) -> anyhow::Result<()> {
     let partitions = config.partitions;
@@ -173,7 +191,7 @@ fn work<L: Log + Send>(
         partitions,
         record_bytes_max: config.record_bytes,
         dead_letter_bytes_max: config.record_bytes + HEADROOM_BYTES,
-        refresh: lastseen::domain::time::Millis(config.state_refresh.as_millis() as i64),
+        refresh: Millis(config.state_refresh.as_millis() as i64),
         // A dry run is for people to read.
         format: if config.dry_run { Format::Json } else { config.output_format },
         input_names: std::array::from_fn(|index| {
@@ -183,7 +201,7 @@ fn work<L: Log + Send>(
     };
     let worker_config = WorkerConfig {
         log_name,
-        settings: Arc::new(settings),
+        settings: Arc::new(settings.clone()),
         commit_interval: config.commit_interval,
         batch_records: config.batch_records,
         clock_margin: config.clock_margin,
@@ -192,6 +210,10 @@ fn work<L: Log + Send>(
             StartAt::Earliest => worker::StartAt::Earliest,
             StartAt::Time(time) => worker::StartAt::Time(time),
         },
+        // Ten of them reach as far back as the journal.
+        anchor_every: Millis(
+            config.retention[Topic::Journal.number()].map_or(7 * 86_400_000, |kept| kept.0) / 10,
+        ),
         allow_create_time: config.allow_create_time,
         accept_loss: config.accept_loss,
     };
@@ -210,6 +232,14 @@ fn work<L: Log + Send>(
             })
         };
         let threads: Vec<_> = logs.into_iter().enumerate().map(start).collect();
+        if let Some(archive) = archive.filter(|_| config.audit_shadow) {
+            let (settings, stats) = (&settings, &stats);
+            let thread = std::thread::Builder::new().name("shadow-auditor".to_owned());
+            let spawned = thread.spawn_scoped(scope, move || audit(archive, settings, stats, stop));
+            if let Err(error) = spawned {
+                tracing::error!(%error, "cannot start the shadow auditor");
+            }
+        }
         let mut results: Vec<anyhow::Result<()>> = Vec::new();
         for (number, thread) in threads.into_iter().enumerate() {
             results.push(match thread.map(ScopedJoinHandle::join) {
@@ -223,6 +253,35 @@ fn work<L: Log + Send>(
     results.into_iter().collect::<anyhow::Result<()>>()?;
     info!("stopped");
     Ok(())
+}
+
+/// The shadow auditor, over the partitions that this process has worked on.
+fn audit(archive: &Archives<'_>, settings: &Settings, stats: &Stats, stop: &AtomicBool) {
+    let mut archive = match archive() {
+        Ok(archive) => archive,
+        Err(error) => return tracing::error!("the shadow auditor cannot read the log: {error:#}"),
+    };
+    let partitions = || stats.counts().clocks.into_keys().collect();
+    let hear = |partition: u32, heard: Heard<'_>| match heard {
+        Heard::Verified(count) => stats.audited(count),
+        Heard::Begins(seq, why) => info!(partition, seq, why, "the shadow auditor begins"),
+        Heard::Failed(why) => tracing::warn!(partition, why, "the shadow auditor tries again"),
+        Heard::Differs(difference) => {
+            stats.audit_differs();
+            tracing::error!(
+                partition,
+                seq = difference.seq,
+                check = difference.check.word(),
+                what = difference.what,
+                device = difference.device(),
+                "AUDIT: what the log holds is not what follows from journal and inputs; \
+                 `lastseen replay --verify` tells more"
+            );
+        }
+    };
+    shadow(&mut *archive, settings, partitions, hear, stop);
+    let counts = stats.counts();
+    info!(verified = counts.audited, differences = counts.audit_differences, "the shadow auditor ends");
 }
 
 /// The id of this instance, in a file of the state directory that is locked while the process lives.

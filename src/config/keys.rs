@@ -95,6 +95,7 @@ pub const TABLES: &[(&str, &str)] = &[
     ("clock", ""),
     ("limits", ""),
     ("state", ""),
+    ("audit", ""),
     ("telemetry", "What Lastseen tells of itself, on standard error."),
 ];
 
@@ -335,6 +336,12 @@ pub const KEYS: &[Key] = &[
         (1, 3_600),
         30,
         "How often state is written to the data directory. A restart re-reads the journal since then.",
+    ),
+    flag(
+        "audit.shadow",
+        false,
+        "Derive each committed entry again, a little behind, and compare it with the log byte for byte; the first difference is \
+         an error in the log. Costs the memory of the state a second time, and half as much processor again.",
     ),
     text(
         "telemetry.level",

@@ -29,6 +29,11 @@ impl Timestamp {
         }
     }
 
+    /// A moment that was kept as [`Timestamp::millis`] tells it, "never" too.
+    pub const fn restored(millis: i64) -> Timestamp {
+        if millis == Self::NEVER.0 { Self::NEVER } else { Self::from_millis(millis) }
+    }
+
     /// Milliseconds since the epoch; `i64::MIN` for [`Timestamp::NEVER`].
     pub const fn millis(self) -> i64 {
         self.0

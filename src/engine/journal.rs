@@ -5,7 +5,7 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
 use crate::domain::effect::InputTopic;
 use crate::domain::time::Timestamp;
-use crate::log::{OutRecord, Positions, Topic};
+use crate::log::{Header, OutRecord, Positions, Topic};
 use crate::wire::pb as proto;
 
 /// The version of the rules that are code. It grows when the same inputs would lead to other outputs.
@@ -55,6 +55,25 @@ impl Head {
         let hash = EntryHash(u128::from_str_radix(words.next()?, 16).ok()?);
         words.next().is_none().then_some(Head { epoch, seq, hash })
     }
+}
+
+/// The header by which a record of an output topic names its entry: partition, seq of the entry, and its place among the
+/// effects, the dead letters or the freed rows of the entry. It is in no hash: it follows from the rest.
+const ENTRY: &str = "entry";
+
+/// The header of a record that entry `seq` of `partition` writes.
+pub fn entry_header(partition: u32, seq: u64, index: usize) -> Header {
+    (ENTRY.to_owned(), format!("{partition}/{seq}/{index}").into_bytes())
+}
+
+/// The entry and the place in it that a record's headers name; `None` if they name none of this partition: it is
+/// foreign.
+pub fn entry_named(partition: u32, headers: &[Header]) -> Option<(u64, usize)> {
+    let (_, value) = headers.iter().find(|(name, _)| name == ENTRY)?;
+    let mut numbers = std::str::from_utf8(value).ok()?.split('/');
+    let is_ours = numbers.next()?.parse() == Ok(partition);
+    let named = (numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?);
+    (is_ours && numbers.next().is_none()).then_some(named)
 }
 
 /// What was consumed of one topic.
@@ -244,7 +263,7 @@ impl Entry {
 
     /// The clock at the end of the step.
     pub fn clock(&self) -> Timestamp {
-        Timestamp::from_millis(self.entry.clock_ms)
+        Timestamp::restored(self.entry.clock_ms)
     }
 
     /// Moves positions past what was lost and what was consumed. A gap between them and the entry is returned: topic,

@@ -9,7 +9,7 @@ use crate::domain::effect::{Blind, EffectKind, Ignored, InputTopic, Origin, Outc
 use crate::domain::event::{Event, split_key};
 use crate::domain::habit::Habit;
 use crate::domain::time::{Millis, Timestamp};
-use crate::log::{INPUTS, OutRecord, Positions, Slot, Topic};
+use crate::log::{Header, INPUTS, OutRecord, Positions, Slot, Topic};
 use crate::wire::decode::{self, RawRecord, Scratch};
 use crate::wire::output::{self, Format, Identity};
 use crate::wire::reject::Reason;
@@ -63,6 +63,9 @@ impl Default for Settings {
         }
     }
 }
+
+/// Records are stamped at this at the earliest: Kafka's 0 means now, and a replay must find what was written.
+const STAMP_MIN: Timestamp = Timestamp::from_millis(1);
 
 /// A pack this large ends the step: the entry must stay below 512 KiB.
 const TOUCHED_MAX: usize = 60_000;
@@ -289,18 +292,20 @@ impl Partition {
         // The table has the devices of these records at hand.
         let mut warm = [0; INPUTS];
         loop {
+            // Before it is known whether there is more: where a step ended must follow from what it took.
+            if self.core.touched.len() >= TOUCHED_MAX || work.records.len() >= limit {
+                return Progress::Full;
+            }
             let head = |index: usize| {
                 let slot = input.queues[index].get(work.taken[index])?;
                 Some((slot.append_time.max(arrivals[index]).min(clock), index))
             };
-            let Some((arrival, index)) = (0..INPUTS).filter_map(head).min() else {
-                return self.core.advance(clock, limit);
-            };
-            let full = self.core.touched.len() >= TOUCHED_MAX || work.records.len() >= limit;
-            if full || self.core.advance(arrival, limit) == Progress::Full || self.core.outputs.len() >= limit
-            {
+            let next = (0..INPUTS).filter_map(head).min();
+            let to = next.map_or(clock, |(arrival, _)| arrival);
+            if self.core.advance(to, limit) == Progress::Full || self.core.outputs.len() >= limit {
                 return Progress::Full;
             }
+            let Some((arrival, index)) = next else { return Progress::Done };
             arrivals[index] = arrival;
             self.habit.arrival(arrival);
             if work.taken[index] == warm[index] {
@@ -319,11 +324,7 @@ impl Partition {
         let value = slot.value.clone().map(|range| &arena[range]);
         let index = slot.topic as usize;
         work.consumed[index].record(slot.offset, slot.append_time, key, value);
-        let headers = slot.headers.as_deref().unwrap_or_default();
-        let content_type = headers
-            .iter()
-            .find(|(name, _)| name.eq_ignore_ascii_case("content-type"))
-            .map(|(_, value)| &value[..]);
+        let content_type = decode::content_type(slot.headers.as_deref().unwrap_or_default());
         let record = RawRecord {
             key,
             value,
@@ -351,7 +352,9 @@ impl Partition {
                     timestamp: slot.append_time,
                 };
                 let bytes_max = self.settings.dead_letter_bytes_max;
-                let letter = dead_letter::dead_letter(key, value, content_type, &reject, &source, bytes_max);
+                let mut letter =
+                    dead_letter::dead_letter(key, value, content_type, &reject, &source, bytes_max);
+                letter.headers.push(self.entry_header(work.records.len()));
                 work.records.push(OutRecord {
                     topic: Topic::DeadLetter,
                     partition: self.number,
@@ -372,6 +375,11 @@ impl Partition {
         self.core.apply(event, observed_at, origin)
     }
 
+    /// The header that says to which entry an output of this step belongs.
+    fn entry_header(&self, index: usize) -> Header {
+        journal::entry_header(self.number, self.head.seq + 1, index)
+    }
+
     /// Encodes what the step has to say, and seals its entry.
     fn tell(&mut self, input: &Input<'_>, work: Work, full: bool) -> Told {
         let Work { taken, consumed, mut records, tally, looked } = work;
@@ -382,7 +390,6 @@ impl Partition {
             if let Some(deadline) = &told.effect.cause.deadline {
                 lateness.push(clock - deadline.at);
             }
-            let name = format!("{}/{}/{}", self.number, seq, index);
             let (tenant, device_id) = split_key(&told.key);
             let identity = Identity { tenant, device_id, birth: told.birth };
             let mut value = Vec::new();
@@ -404,10 +411,10 @@ impl Partition {
             records.push(OutRecord {
                 topic: topic_of(&told.effect.kind),
                 partition: self.number,
-                timestamp: told.effect.at.max(Timestamp::from_millis(0)),
+                timestamp: told.effect.at.max(STAMP_MIN),
                 key: Some(told.key.as_bytes().to_vec()),
                 value: Some(value),
-                headers: vec![("id".into(), id), ("entry".into(), name.into_bytes())],
+                headers: vec![("id".into(), id), self.entry_header(index)],
             });
         }
         let previous = self.head;
@@ -416,8 +423,10 @@ impl Partition {
         let rows = self.changed_rows();
         let sweep_began = self.sweep.started_seq == 0 || self.sweep.started_seq == seq;
         let swept = self.sweep_rows(seq, &rows);
-        for key in self.freed_keys() {
-            records.push(self.own_row(&key, None));
+        for (index, key) in self.freed_keys().into_iter().enumerate() {
+            // Other rows name their entry within.
+            let headers = vec![journal::entry_header(self.number, seq, index)];
+            records.push(OutRecord { headers, ..self.own_row(&key, None) });
         }
         for number in rows.iter().chain(&swept.numbers) {
             records.extend(self.row(*number).map(|(key, value)| self.own_row(&key, Some(value))));
@@ -659,7 +668,7 @@ impl Partition {
         OutRecord {
             topic: Topic::State,
             partition: self.number,
-            timestamp: self.core.clock,
+            timestamp: self.core.clock.max(STAMP_MIN),
             key: Some(key.as_bytes().to_vec()),
             value,
             headers: Vec::new(),

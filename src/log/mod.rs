@@ -10,11 +10,14 @@ use std::time::Duration;
 use crate::domain::effect::InputTopic;
 use crate::domain::time::Timestamp;
 
+mod archive;
 pub mod dry_run;
 #[cfg(feature = "rocksdb")]
 pub mod embedded;
 #[cfg(feature = "kafka")]
 pub mod kafka;
+
+pub use archive::Archive;
 
 /// Number of input topics.
 pub const INPUTS: usize = 3;

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::domain::time::Millis;
 use crate::engine::journal::{EntryHash, Head};
 use crate::engine::step::Partition;
 use crate::engine::sweep::Sweep;
@@ -15,7 +16,7 @@ use crate::log::Positions;
 #[cfg(feature = "rocksdb")]
 mod rocks;
 #[cfg(feature = "rocksdb")]
-pub use rocks::{RocksCheckpoint, RocksStore};
+pub use rocks::{ANCHORS, AnchorFiles, RocksCheckpoint, RocksStore};
 
 /// The version of the layout on disk.
 const FORMAT: u32 = 1;
@@ -28,6 +29,20 @@ pub trait Checkpoints {
     /// Opens, or makes, the checkpoint of a partition. One that cannot be opened, or whose position cannot be read, is
     /// thrown away: the log has everything. The second value says so.
     fn open(&self, partition: u32) -> Result<(Self::Checkpoint, Option<String>), StoreError>;
+
+    /// Keeps a checkpoint as it stands for later verifications (DESIGN §3.8), if the newest that was kept is older than
+    /// `every` by the partition's clock. A store may keep none.
+    ///
+    /// # Errors
+    /// The store fails.
+    fn keep(
+        &self,
+        _partition: u32,
+        _checkpoint: &Self::Checkpoint,
+        _every: Millis,
+    ) -> Result<(), StoreError> {
+        Ok(())
+    }
 }
 
 /// The checkpoint of one partition.

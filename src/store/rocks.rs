@@ -7,7 +7,13 @@ use std::path::{Path, PathBuf};
 
 use rocksdb::{DB, IteratorMode, Options, WriteBatch, WriteOptions};
 
+use crate::domain::time::Millis;
+
 use super::{Checkpoint, CheckpointMeta, Checkpoints, FORMAT, StoreError};
+
+mod anchors;
+
+pub use anchors::{ANCHORS, AnchorFiles};
 
 const META: &[u8] = b"m";
 const ROW: u8 = b'r';
@@ -30,6 +36,14 @@ impl Checkpoints for RocksStore {
 
     fn open(&self, partition: u32) -> Result<(RocksCheckpoint, Option<String>), StoreError> {
         RocksCheckpoint::open(&self.data_dir.join("partitions").join(partition.to_string()))
+    }
+
+    fn keep(&self, partition: u32, checkpoint: &RocksCheckpoint, every: Millis) -> Result<(), StoreError> {
+        let Ok(Some(meta)) = checkpoint.meta() else { return Ok(()) };
+        match self.newest_anchor(partition)? {
+            Some(newest) if meta.clock_ms - newest.clock_ms < every.0 && newest.seq <= meta.seq => Ok(()),
+            _ => self.keep_anchor(partition, checkpoint),
+        }
     }
 }
 

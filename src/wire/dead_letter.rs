@@ -91,3 +91,18 @@ pub fn encode_line(reject: &Reject, line: u64, out: &mut Vec<u8>) {
         s.named_whole("line", line);
     });
 }
+
+/// Writes a record that was refused as a line among the inputs of `fold`, which refuses it too: it has no body, but says
+/// where the record stands and why it was refused.
+pub fn encode_input_line(reject: &Reject, source: &Source, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"{\"deadLetter\":");
+    JsonSink::object(out, |s| {
+        s.plain("reason", reject.reason.word());
+        s.named_text("message", &reject.message);
+        s.named_text("topic", source.topic);
+        s.named_whole("partition", u64::from(source.partition));
+        s.named_whole("offset", source.offset);
+        s.named_text("timestamp", &source.timestamp.to_string());
+    });
+    out.push(b'}');
+}

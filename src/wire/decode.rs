@@ -122,6 +122,12 @@ fn read_record<'a>(
     }
 }
 
+/// What the headers of a record say of its payload.
+pub fn content_type(headers: &[(String, Vec<u8>)]) -> Option<&[u8]> {
+    let named = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("content-type"));
+    named.map(|(_, value)| &value[..])
+}
+
 /// What a line of `fold` says, or why it is refused. A line is JSON and nothing else.
 pub fn decode_line<'a>(line: &'a [u8], scratch: &'a Scratch, limits: &Limits) -> Result<Line<'a>, Reject> {
     let mut envelope = Envelope::new();

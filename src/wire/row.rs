@@ -154,6 +154,14 @@ pub fn decode_row(row: &[u8]) -> Result<(u64, Row<'_>), CorruptRow> {
     Ok((entry_seq, found.ok_or(CorruptRow::Missing { what: "kind of row that this version knows" })?))
 }
 
+/// The seq of the journal entry that wrote a row, without a look at the rest; `None` for bytes that are no row.
+pub fn entry_of(row: &[u8]) -> Option<u64> {
+    match Reader::new(row).next() {
+        Ok(Some((1, value))) => value.int().ok(),
+        _ => None,
+    }
+}
+
 fn read_device_row(value: Value<'_>) -> Result<DeviceRow<'_>, CorruptRow> {
     let mut reader = Reader::new(value.bytes()?);
     let mut row = DeviceRow { facts: &[], clocks: Clocks::default(), number: 0 };

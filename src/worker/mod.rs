@@ -44,6 +44,8 @@ pub struct WorkerConfig {
     pub clock_margin: Millis,
     /// How often partitions are checkpointed.
     pub checkpoint_interval: Duration,
+    /// Kept checkpoints, from which a verification can start, lie so far apart.
+    pub anchor_every: Millis,
     /// Where a first start begins.
     pub start: StartAt,
     /// The times of input records may be their writers'.
@@ -62,6 +64,7 @@ impl Default for WorkerConfig {
             batch_records: 100_000,
             clock_margin: Millis(10),
             checkpoint_interval: Duration::from_secs(30),
+            anchor_every: Millis::from_minutes(7 * 24 * 6),
             start: StartAt::Earliest,
             allow_create_time: false,
             accept_loss: false,
@@ -147,6 +150,8 @@ struct Owned<C> {
     gone: BTreeSet<Box<str>>,
     /// When, by the monotonic clock.
     checkpointed: Duration,
+    /// When it was last looked at whether a checkpoint is to be kept.
+    anchored: Option<Duration>,
     /// Nothing was committed since.
     is_clean: bool,
     blind: Option<Blind>,
@@ -156,6 +161,9 @@ struct Owned<C> {
     /// Records that are lost, and when sight returns after them: for the first step.
     gap: Option<(Gap, Timestamp)>,
 }
+
+/// How often it is looked at whether a checkpoint is to be kept.
+const ANCHOR_LOOK: Duration = Duration::from_secs(600);
 
 /// So many transactions in a row may come to nothing for a reason that looks lasting.
 const ABORTS_MAX: u32 = 6;
@@ -503,6 +511,13 @@ impl<L: Log, S: Checkpoints> Worker<L, S> {
         owned.dirty.clear();
         owned.gone.clear();
         owned.is_clean = true;
+        // Looking at the newest opens it: not at every checkpoint.
+        let looked = owned.anchored.replace(owned.checkpointed);
+        if looked.is_some_and(|looked| owned.checkpointed.saturating_sub(looked) < ANCHOR_LOOK) {
+            owned.anchored = looked;
+        } else if let Err(error) = self.store.keep(number, &owned.store, self.config.anchor_every) {
+            warn!(partition = number, %error, "no checkpoint is kept for verification; it is tried again later");
+        }
         Ok(())
     }
 }

@@ -104,6 +104,7 @@ impl<L: Log, S: Checkpoints> Worker<L, S> {
             dirty: if is_new { BTreeSet::new() } else { all },
             gone,
             checkpointed: self.clock.elapsed(),
+            anchored: None,
             is_clean: is_new,
             blind: None,
             untold: None,
@@ -226,7 +227,7 @@ impl<L: Log, S: Checkpoints> Worker<L, S> {
                 recovery.row(key, Some(value))
             });
             rows?.map_err(failed)?;
-            recovery.stands_at(head, meta.positions, Timestamp::from_millis(meta.clock_ms), meta.sweep());
+            recovery.stands_at(head, meta.positions, Timestamp::restored(meta.clock_ms), meta.sweep());
             state_from = state_from.max(meta.state_offset);
             journal_from = meta.journal_offset;
         } else if let Some((head, _)) = target {

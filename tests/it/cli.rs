@@ -5,31 +5,31 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 /// The binary in an empty directory of its own, with no configuration in reach.
-struct Shell {
+pub struct Shell {
     dir: tempfile::TempDir,
 }
 
-struct Said {
-    code: i32,
-    out: String,
-    err: String,
+pub struct Said {
+    pub code: i32,
+    pub out: String,
+    pub err: String,
 }
 
 impl Shell {
-    fn new() -> Shell {
+    pub fn new() -> Shell {
         Shell { dir: tempfile::tempdir().unwrap() }
     }
 
-    fn write(&self, name: &str, text: &str) -> &Shell {
+    pub fn write(&self, name: &str, text: &str) -> &Shell {
         std::fs::write(self.dir.path().join(name), text).unwrap();
         self
     }
 
-    fn path(&self) -> &Path {
+    pub fn path(&self) -> &Path {
         self.dir.path()
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_lastseen"));
         command.args(arguments).current_dir(self.path());
         for (name, _) in std::env::vars_os() {
@@ -40,11 +40,11 @@ impl Shell {
         command
     }
 
-    fn run(&self, arguments: &[&str]) -> Said {
+    pub fn run(&self, arguments: &[&str]) -> Said {
         self.run_with(arguments, &[], "")
     }
 
-    fn run_with(&self, arguments: &[&str], variables: &[(&str, &str)], input: &str) -> Said {
+    pub fn run_with(&self, arguments: &[&str], variables: &[(&str, &str)], input: &str) -> Said {
         let mut command = self.command(arguments);
         command
             .envs(variables.iter().copied())
@@ -58,7 +58,7 @@ impl Shell {
     }
 }
 
-fn said(output: Output) -> Said {
+pub fn said(output: Output) -> Said {
     Said {
         code: output.status.code().unwrap_or(-1),
         out: String::from_utf8(output.stdout).unwrap(),
@@ -68,25 +68,26 @@ fn said(output: Output) -> Said {
 
 impl Said {
     #[track_caller]
-    fn ends(self, code: i32) -> Said {
+    pub fn ends(self, code: i32) -> Said {
         assert_eq!(self.code, code, "stdout:\n{}\nstderr:\n{}", self.out, self.err);
         self
     }
 
     #[track_caller]
-    fn tells(self, words: &str) -> Said {
+    pub fn tells(self, words: &str) -> Said {
         assert!(self.err.contains(words), "{words:?} is not in:\n{}", self.err);
         self
     }
 
     #[track_caller]
-    fn prints(self, words: &str) -> Said {
+    pub fn prints(self, words: &str) -> Said {
         assert!(self.out.contains(words), "{words:?} is not in:\n{}", self.out);
         self
     }
 }
 
-const COMMANDS: [&str; 8] = ["run", "demo", "fold", "send", "tail", "topics", "policy", "check"];
+const COMMANDS: [&str; 10] =
+    ["run", "demo", "fold", "send", "tail", "topics", "policy", "replay", "export", "check"];
 const ACTIVITY: &str = r#"{"tenant":"acme","deviceId":"pump-1","activity":{"kind":"mqtt_publish"}}"#;
 
 #[test]
@@ -118,6 +119,8 @@ fn wrong_usage_ends_with_2() {
     shell.run(&["run", "--log", "paper"]).ends(2).tells("embedded");
     shell.run(&["fold", "--until", "noon"]).ends(2).tells("--until noon: it must be a time of RFC 3339");
     shell.run(&["check", "--set", "worker.count"]).ends(2).tells("--set takes KEY=VALUE");
+    shell.run(&["replay"]).ends(2).tells("--verify");
+    shell.run(&["export"]).ends(2).tells("DIR");
 }
 
 #[test]

@@ -18,15 +18,15 @@ use crate::model::generator::{Knobs, inputs};
 use crate::model::{self, Body};
 
 /// An event, when it arrives and on which topic.
-struct Arrival {
-    at: i64,
-    topic: InputTopic,
-    line: String,
-    key: Option<String>,
+pub struct Arrival {
+    pub at: i64,
+    pub topic: InputTopic,
+    pub line: String,
+    pub key: Option<String>,
 }
 
 /// Gives every event of a history a moment of arrival of its own, 7 s after the one before; a tick waits longer.
-fn arrivals(history: &[model::Input]) -> (Vec<Arrival>, i64) {
+pub fn arrivals(history: &[model::Input]) -> (Vec<Arrival>, i64) {
     let mut at = model::START;
     let mut arrivals = Vec::new();
     for input in history {
@@ -50,7 +50,7 @@ fn arrivals(history: &[model::Input]) -> (Vec<Arrival>, i64) {
 }
 
 /// What an output says, without its place in the log and the clock reading that it was concluded at.
-fn essence(mut output: Value) -> Value {
+pub fn essence(mut output: Value) -> Value {
     let fields = output.as_object_mut().expect("outputs are objects");
     fields.remove("recordedAt");
     fields.remove("topic");
@@ -63,7 +63,7 @@ fn essence(mut output: Value) -> Value {
     output
 }
 
-fn folded(arrivals: &[Arrival], end: i64) -> Vec<Value> {
+pub fn folded(arrivals: &[Arrival], end: i64) -> Vec<Value> {
     let mut text = String::new();
     for arrival in arrivals {
         text += &json!({ "tick": Timestamp::from_millis(arrival.at).to_string() }).to_string();
@@ -83,12 +83,14 @@ fn folded(arrivals: &[Arrival], end: i64) -> Vec<Value> {
     values.filter(|value| value["topic"] != "dead-letter").map(essence).collect()
 }
 
-struct Run {
-    partition: Partition,
+pub struct Run {
+    pub partition: Partition,
     settings: Arc<Settings>,
     /// `devices.state` and `devices.journal` as they were committed.
     state: Vec<OutRecord>,
     journal: Vec<OutRecord>,
+    /// Everything that was committed, in order.
+    pub committed: Vec<OutRecord>,
     outputs: Vec<Value>,
     dead: usize,
 }
@@ -101,12 +103,14 @@ impl Run {
             settings,
             state: Vec::new(),
             journal: Vec::new(),
+            committed: Vec::new(),
             outputs: Vec::new(),
             dead: 0,
         }
     }
 
     fn commit(&mut self, told: Told) {
+        self.committed.extend(told.records.iter().cloned());
         for record in told.records {
             match record.topic {
                 Topic::State => self.state.push(record),
@@ -171,19 +175,19 @@ impl Run {
 
 /// What happens between two clock readings.
 #[derive(Clone, Copy, Debug)]
-struct Cut {
+pub struct Cut {
     /// How far the next reading lies ahead.
-    millis: i64,
+    pub millis: i64,
     /// The transaction of this step is aborted first.
-    abort: bool,
+    pub abort: bool,
     /// The partition is recovered afterwards, from all of the journal or from its floor.
-    recover: bool,
-    from_floor: bool,
+    pub recover: bool,
+    pub from_floor: bool,
     /// The monitor is blind at this reading.
-    blind: Option<Blind>,
+    pub blind: Option<Blind>,
 }
 
-fn cuts() -> impl Strategy<Value = Vec<Cut>> {
+pub fn cuts() -> impl Strategy<Value = Vec<Cut>> {
     let cut = (
         prop_oneof![1..9_000i64, 1_000..200_000i64, Just(7_000)],
         prop::bool::weighted(0.2),
@@ -201,7 +205,7 @@ fn cuts() -> impl Strategy<Value = Vec<Cut>> {
     proptest::collection::vec(cut, 1..40)
 }
 
-fn play(arrivals: &[Arrival], end: i64, cuts: &[Cut], settings: Settings) -> Run {
+pub fn play(arrivals: &[Arrival], end: i64, cuts: &[Cut], settings: Settings) -> Run {
     let mut inbox = Inbox::default();
     let mut offsets = [0u64; INPUTS];
     for arrival in arrivals {

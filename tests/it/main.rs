@@ -9,6 +9,7 @@ mod laws;
 #[cfg(feature = "rocksdb")]
 mod log;
 mod model;
+mod replay;
 mod scenarios;
 #[cfg(feature = "rocksdb")]
 mod sight;

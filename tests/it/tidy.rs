@@ -16,6 +16,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("clock", &["domain"]),
     ("stats", &["domain", "wire", "log", "engine"]),
     ("worker", &["domain", "wire", "log", "engine", "store", "clock", "stats"]),
+    ("follow", &["domain", "wire", "log", "engine"]),
+    ("replay", &["domain", "wire", "log", "engine", "follow"]),
     ("fold", &["domain", "wire", "engine"]),
     ("render", &["domain", "wire"]),
     ("config", &["domain", "wire", "log"]),
@@ -41,14 +43,14 @@ const LAYERS: &[(&str, &[&str])] = &[
 
 /// They know a log by its interface alone, never one of the two.
 const KNOW_NO_LOG_BY_NAME: &[&str] =
-    &["domain", "wire", "engine", "store", "clock", "stats", "worker", "fold", "render"];
+    &["domain", "wire", "engine", "store", "clock", "stats", "worker", "follow", "replay", "fold", "render"];
 
 /// Words that may stand in these places of `src/` only, and why.
 const OWNERS: &[(&str, &[&str], &str)] = &[
     ("rdkafka", &["src/log/kafka"], "the rest talks to `crate::log::Log`"),
     (
         "rocksdb",
-        &["src/store/rocks.rs", "src/log/embedded"],
+        &["src/store/rocks.rs", "src/store/rocks", "src/log/embedded"],
         "the rest talks to `Checkpoints` or to `crate::log::Log`",
     ),
     ("tokio", &["src/cli"], "a worker is one thread, and waits in its log only"),

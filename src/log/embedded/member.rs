@@ -4,7 +4,7 @@ use std::ops::{ControlFlow, Range};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::{EmbeddedLog, codec, input};
+use super::{EmbeddedLog, input};
 use crate::domain::effect::InputTopic;
 use crate::domain::time::Timestamp;
 use crate::log::{
@@ -145,22 +145,7 @@ impl Log for EmbeddedMember {
     }
 
     fn committed(&mut self, partitions: &[u32]) -> Result<Vec<Committed>, LogError> {
-        let failed = |message: String| LogError::fatal("reading the group's offsets", message);
-        let read = |&partition: &u32| {
-            let row = self
-                .log
-                .shared
-                .db
-                .get(codec::offsets_key(partition))
-                .map_err(|error| failed(error.to_string()))?;
-            let offsets = match row {
-                None => Default::default(),
-                Some(row) => codec::read_offsets(&row)
-                    .ok_or_else(|| failed(format!("those of partition {partition} are damaged")))?,
-            };
-            Ok(Committed { partition, offsets })
-        };
-        partitions.iter().map(read).collect()
+        partitions.iter().map(|partition| self.log.committed(*partition)).collect()
     }
 
     fn bounds(&mut self, topic: Topic, partition: u32) -> Result<Bounds, LogError> {

@@ -9,6 +9,7 @@
 //! * **Retention is by the time of appending**, in every topic; `devices.state` keeps the latest record of each key
 //!   (`retention`).
 
+mod archive;
 mod codec;
 mod member;
 mod retention;

@@ -1,20 +1,23 @@
 //! Belonging to the group: a member that fetches nothing.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use rdkafka::TopicPartitionList;
+use rdkafka::bindings as rd;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::types::RDKafkaRespErr;
 
 use super::errors::Watch;
+use super::native::{self, EARLIEST, PartitionList};
 use super::{KafkaConfig, creation};
-use crate::log::LogError;
+use crate::domain::effect::InputTopic;
+use crate::log::{Committed, LogError, Topic};
 
 /// The client that is the member.
 pub type Member = BaseConsumer<MemberContext>;
@@ -110,4 +113,38 @@ pub fn leave(member: &Member) {
 /// `heartbeat.interval.ms`: a tenth of the session timeout, at most Kafka's default.
 pub fn heartbeat(config: &KafkaConfig) -> Duration {
     (config.session_timeout / 10).clamp(Duration::from_millis(200), Duration::from_secs(3))
+}
+
+/// The group's offsets of partitions, with their metadata; waits until no transaction is pending on them. The error says
+/// what was being done.
+pub fn offsets(
+    client: *mut rd::rd_kafka_t,
+    config: &KafkaConfig,
+    partitions: &[u32],
+) -> Result<Vec<Committed>, (String, Code, String)> {
+    const ACTION: &str = "reading the group's offsets";
+    let mut found: BTreeMap<u32, Committed> = partitions
+        .iter()
+        .map(|&partition| (partition, Committed { partition, offsets: Default::default() }))
+        .collect();
+    let names = InputTopic::ALL.iter().map(|&topic| config.topic(Topic::Input(topic)));
+    let names: Vec<(usize, &str)> = names.enumerate().collect();
+    let questions = partitions
+        .iter()
+        .flat_map(|partition| names.iter().map(|(_, name)| (*name, *partition, EARLIEST, None)));
+    let list = PartitionList::new(questions);
+    native::committed(client, &list, config.request_timeout)
+        .map_err(|(code, words)| (ACTION.to_owned(), code, words))?;
+    for (topic, partition, offset, metadata, code) in list.read() {
+        if code != Code::NoError {
+            return Err((format!("{ACTION}: {topic}, partition {partition}"), code, String::new()));
+        }
+        let index = names.iter().find(|(_, name)| *name == topic).map(|(index, _)| *index);
+        if let (Some(index), Some(committed), Ok(offset)) =
+            (index, found.get_mut(&partition), u64::try_from(offset))
+        {
+            committed.offsets[index] = Some((offset, String::from_utf8_lossy(&metadata).into_owned()));
+        }
+    }
+    Ok(found.into_values().collect())
 }

@@ -417,34 +417,10 @@ impl Log for KafkaLog {
     }
 
     fn committed(&mut self, partitions: &[u32]) -> Result<Vec<Committed>, LogError> {
-        const ACTION: &str = "reading the group's offsets";
         self.transactor.resolve();
-        let mut found: BTreeMap<u32, Committed> = partitions
-            .iter()
-            .map(|&partition| (partition, Committed { partition, offsets: Default::default() }))
-            .collect();
-        let names: Vec<(usize, &str)> =
-            (0..INPUTS).map(|index| (index, self.config.topic(input(index)))).collect();
-        let questions = partitions
-            .iter()
-            .flat_map(|partition| names.iter().map(|(_, name)| (*name, *partition, EARLIEST, None)));
-        let list = PartitionList::new(questions);
-        let (client, watch) = self.client()?;
-        if let Err((code, words)) = native::committed(client, &list, self.config.request_timeout) {
-            return Err(self.unanswered(ACTION, code, &words));
-        }
-        for (topic, partition, offset, metadata, code) in list.read() {
-            if code != Code::NoError {
-                return Err(watch.explain(format!("{ACTION}: {topic}, partition {partition}"), code, ""));
-            }
-            let index = names.iter().find(|(_, name)| *name == topic).map(|(index, _)| *index);
-            if let (Some(index), Some(committed), Ok(offset)) =
-                (index, found.get_mut(&partition), u64::try_from(offset))
-            {
-                committed.offsets[index] = Some((offset, String::from_utf8_lossy(&metadata).into_owned()));
-            }
-        }
-        Ok(found.into_values().collect())
+        let (client, _) = self.client()?;
+        group::offsets(client, &self.config, partitions)
+            .map_err(|(action, code, words)| self.unanswered(&action, code, &words))
     }
 
     fn bounds(&mut self, topic: Topic, partition: u32) -> Result<Bounds, LogError> {

@@ -12,6 +12,7 @@
 //! * Transactions: see `producer`. What is unknown is asked: the committed offsets carry metadata.
 
 mod append;
+mod archive;
 mod errors;
 mod group;
 mod member;
@@ -29,6 +30,7 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::RDKafkaErrorCode;
 
 pub use self::append::KafkaAppender;
+pub use self::archive::KafkaArchive;
 pub use self::member::KafkaLog;
 pub use self::tail::KafkaTail;
 use super::{LogError, TOPICS, Topic};

@@ -15,8 +15,8 @@ const PARTITIONS: u32 = 4;
 const INPUTS: [&str; 3] = ["control", "connections", "activity"];
 
 /// A fresh set of topics, a state directory, and what was sent to it.
-struct Job {
-    dir: tempfile::TempDir,
+pub struct Job {
+    pub dir: tempfile::TempDir,
     prefix: String,
     brokers: String,
     /// Per input topic and key the lines that were sent, in order.
@@ -24,7 +24,7 @@ struct Job {
 }
 
 impl Job {
-    fn new(name: &str) -> Job {
+    pub fn new(name: &str) -> Job {
         let dir = tempfile::tempdir().expect("a directory");
         let prefix = format!("{name}-{}", std::process::id());
         let brokers = broker::brokers();
@@ -41,7 +41,7 @@ impl Job {
         Job { dir, prefix, brokers, sent: BTreeMap::new() }
     }
 
-    fn lastseen(&self, arguments: &[&str]) -> Command {
+    pub fn lastseen(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_lastseen"));
         command.args(arguments).current_dir(self.dir.path());
         command
@@ -52,7 +52,7 @@ impl Job {
     }
 
     /// Events to one topic by Kafka's own console producer, keyed by device.
-    fn produce(&mut self, topic: &'static str, events: &[Value]) {
+    pub fn produce(&mut self, topic: &'static str, events: &[Value]) {
         let mut text = String::new();
         for event in events {
             text += &format!("{}|{event}\n", self.note(topic, event));
@@ -64,7 +64,7 @@ impl Job {
     }
 
     /// The same events by `lastseen send`, as protobuf.
-    fn send(&mut self, topic: &'static str, events: &[Value]) {
+    pub fn send(&mut self, topic: &'static str, events: &[Value]) {
         let mut text = String::new();
         for event in events {
             self.note(topic, event);
@@ -119,7 +119,7 @@ impl Job {
     }
 
     /// What `fold` says of it: the arrival as a tick before each event, and at the end what is due long after.
-    fn folded(&self) -> Vec<Value> {
+    pub fn folded(&self) -> Vec<Value> {
         let mut text = String::new();
         for (time, event) in self.arrivals() {
             text += &format!("{}\n{event}\n", json!({ "tick": Timestamp::from_millis(time).to_string() }));
@@ -177,14 +177,14 @@ impl Job {
         essences(verdicts.into_iter())
     }
 
-    fn run(&self) -> Processor {
+    pub fn run(&self) -> Processor {
         let log = std::fs::File::create(self.dir.path().join("run.log")).expect("a file");
         let mut command = self.lastseen(&["run"]);
         Processor(Some(command.stdin(Stdio::null()).stderr(log).spawn().expect("run starts")))
     }
 
     /// Waits until `count` verdicts are committed, as `lastseen tail` sees them.
-    fn wait_for(&self, count: usize) {
+    pub fn wait_for(&self, count: usize) {
         let started = Instant::now();
         loop {
             let tail = self
@@ -211,10 +211,10 @@ impl Job {
 }
 
 /// `lastseen run`, ended when dropped.
-struct Processor(Option<Child>);
+pub struct Processor(Option<Child>);
 
 impl Processor {
-    fn signal(&mut self, name: &str) {
+    pub fn signal(&mut self, name: &str) {
         let mut child = self.0.take().expect("it runs");
         let killed = Command::new("kill").args([name, &child.id().to_string()]).status().expect("kill runs");
         assert!(killed.success());
@@ -273,25 +273,25 @@ fn before(seconds: i64) -> String {
     (now() + Millis::from_seconds(-seconds)).to_string()
 }
 
-fn devices() -> impl Iterator<Item = String> {
+pub fn devices() -> impl Iterator<Item = String> {
     (0..24).map(|number| format!("pump-{number}"))
 }
 
-fn connect(device: &str, session: &str, seconds: i64) -> Value {
+pub fn connect(device: &str, session: &str, seconds: i64) -> Value {
     json!({"tenant": "acme", "deviceId": device, "observedAt": before(seconds), "connected": {
         "channel": "mqtt", "protocol": "mqtt5", "session": {"id": session}, "nodeId": "n1", "clientAddress": "203.0.113.9:50122"}})
 }
 
-fn disconnect(device: &str, session: &str, seconds: i64) -> Value {
+pub fn disconnect(device: &str, session: &str, seconds: i64) -> Value {
     json!({"tenant": "acme", "deviceId": device, "observedAt": before(seconds), "disconnected": {
         "channel": "mqtt", "session": {"id": session}, "initiator": "network", "mqttReasonCode": 141}})
 }
 
-fn message(device: &str, seconds: i64) -> Value {
+pub fn message(device: &str, seconds: i64) -> Value {
     json!({"tenant": "acme", "deviceId": device, "observedAt": before(seconds), "activity": {"kind": "mqtt_publish", "channel": "mqtt"}})
 }
 
-fn interval(device: &str, minutes: i64, seconds: i64) -> Value {
+pub fn interval(device: &str, minutes: i64, seconds: i64) -> Value {
     json!({"tenant": "acme", "deviceId": device, "observedAt": before(seconds), "requiredInterval": {"minutes": minutes, "source": "operator"}})
 }
 

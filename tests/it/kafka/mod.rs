@@ -2,6 +2,7 @@
 
 mod histories;
 mod log;
-mod main_job;
+pub mod main_job;
 mod proxy;
+mod replay;
 mod topics;
