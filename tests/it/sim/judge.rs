@@ -32,6 +32,8 @@ pub struct Expectations {
 /// What was found out about one partition.
 pub struct Judged {
     pub entries: u64,
+    /// The committed heads, by number from 1.
+    pub heads: Vec<Head>,
     pub records: u64,
     pub outputs: u64,
     pub partition: Partition,
@@ -53,6 +55,7 @@ pub fn judge(cluster: &Cluster, number: u32, expected: &Expectations) -> Result<
     let mut positions: Option<Positions> = None;
     let mut owner = (0, 0);
     let mut ids = BTreeSet::new();
+    let mut heads = Vec::new();
     for stored in cluster.part(Topic::Journal, number).visible() {
         let entry = journal::open(stored.value.as_deref().unwrap_or_default()).map_err(|e| e.to_string())?;
         let place = format!("partition {number}, entry {} at {}", entry.entry.seq, stored.offset);
@@ -84,6 +87,7 @@ pub fn judge(cluster: &Cluster, number: u32, expected: &Expectations) -> Result<
             }
             false_alarm(record, expected).map_err(|what| format!("{place}: {what}"))?;
         }
+        heads.push(entry.head());
         sealed_alike(&told, &entry).map_err(|what| format!("{place}: {what}"))?;
         let tally = &told.tally;
         let accounted =
@@ -107,7 +111,7 @@ pub fn judge(cluster: &Cluster, number: u32, expected: &Expectations) -> Result<
     if hash_of(&partition) != partition.state_hash {
         return Err(format!("partition {number}: the state hash is not that of its rows"));
     }
-    Ok(Judged { entries: partition.head.seq, records: judged_records, outputs, partition })
+    Ok(Judged { entries: partition.head.seq, heads, records: judged_records, outputs, partition })
 }
 
 /// The chain, and the epochs of its owners.
@@ -314,16 +318,19 @@ fn drained(cluster: &Cluster, number: u32, positions: Option<Positions>) -> Resu
     Ok(())
 }
 
-/// No checkpoint is ahead of the log, and the newest one is the partition that never stopped. An older one may want what
+/// Every checkpoint is of a committed entry, and the newest one is the partition that never stopped. An older one may want what
 /// retention took meanwhile; a worker throws it away.
 pub fn checkpoint(cluster: &Cluster, judged: &Judged, dir: &Dir) -> Result<(), String> {
     let truth = &judged.partition;
     let Some(meta) = &dir.meta else { return Ok(()) };
     let head = meta.head().ok_or("a checkpoint without a head")?;
-    if head.seq > truth.head.seq {
-        return Err(format!("partition {}: a checkpoint is ahead of the log: {head:?}", truth.number));
+    // Its epoch may be that of whoever restored it and wrote it again.
+    let known = judged.heads.get(head.seq.wrapping_sub(1) as usize);
+    if known.is_none_or(|known| known.hash != head.hash) {
+        let number = truth.number;
+        return Err(format!("partition {number}: a checkpoint of what was never committed: {head:?}"));
     }
-    if head == truth.head { recovered(cluster, judged, Some(dir)) } else { Ok(()) }
+    if head.hash == truth.head.hash { recovered(cluster, judged, Some(dir)) } else { Ok(()) }
 }
 
 /// A partition recovered from what is left of rows and journal, and from a checkpoint if there is one, must be the one
