@@ -48,7 +48,11 @@ fn setup_on(brokers: String, partitions: u32) -> Setup {
 
 impl Setup {
     fn open(&self, instance: &str) -> KafkaLog {
-        KafkaLog::open(KafkaConfig { instance: instance.to_owned(), ..self.config.clone() }).unwrap()
+        // A broker that is being started again may not answer yet.
+        let until = Instant::now() + Duration::from_secs(60);
+        retried(until, || {
+            KafkaLog::open(KafkaConfig { instance: instance.to_owned(), ..self.config.clone() })
+        })
     }
 
     fn name(&self, topic: Topic) -> &str {
