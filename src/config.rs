@@ -12,6 +12,7 @@ mod report;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -108,11 +109,45 @@ impl Kafka {
     }
 }
 
+/// What a process does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Role {
+    /// Everything.
+    All,
+    /// The processor alone.
+    Processor,
+    /// The query service alone.
+    Query,
+}
+
+/// The query service.
+#[derive(Clone, Debug)]
+pub struct Http {
+    /// Where it listens; `None`: there is none.
+    pub listen: Option<SocketAddr>,
+    /// The file of tokens.
+    pub tokens: Option<PathBuf>,
+    /// Certificate and key for TLS.
+    pub tls: [Option<PathBuf>; 2],
+    /// For how long the past can be asked for; `None`: for good.
+    pub history: Option<Millis>,
+    /// The largest body of a request.
+    pub body_bytes: usize,
+    /// The longest that an answer takes.
+    pub timeout: Duration,
+    /// Requests of one token; 0: any number.
+    pub requests_per_second: u32,
+    /// Whether /metrics takes no token.
+    pub open_metrics: bool,
+}
+
 /// The configuration, checked.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Which log.
     pub log: LogKind,
+    /// What this process does.
+    pub role: Role,
     /// The state directory.
     pub data_dir: PathBuf,
     /// Where the first start begins.
@@ -151,6 +186,8 @@ pub struct Config {
     pub state_checkpoint: Duration,
     /// Verify the live journal, a little behind.
     pub audit_shadow: bool,
+    /// The query service.
+    pub http: Http,
     /// Directives for tracing.
     pub telemetry_level: String,
     /// The format of what it tells.
@@ -379,7 +416,24 @@ fn typed(settings: &[(&'static Key, Setting)], client: &BTreeMap<String, (String
         let seconds = whole(&format!("retention.{}_seconds", word_of(topic)));
         (seconds > 0).then(|| Millis::from_seconds(seconds as i64))
     };
+    let path = |name: &str| Some(PathBuf::from(text(name))).filter(|path| !path.as_os_str().is_empty());
     Config {
+        role: match text("role").as_str() {
+            "processor" => Role::Processor,
+            "query" => Role::Query,
+            _ => Role::All,
+        },
+        http: Http {
+            listen: text("http.listen").parse().ok(),
+            tokens: path("http.tokens"),
+            tls: [path("http.tls_certificate"), path("http.tls_key")],
+            history: Some(Millis::from_seconds(whole("http.history_seconds") as i64))
+                .filter(|kept| kept.0 > 0),
+            body_bytes: whole("http.body_bytes") as usize,
+            timeout: millis("http.timeout_ms"),
+            requests_per_second: whole("http.requests_per_second") as u32,
+            open_metrics: flag("http.open_metrics"),
+        },
         log: if text("log") == "embedded" { LogKind::Embedded } else { LogKind::Kafka },
         data_dir: PathBuf::from(text("data_dir")),
         start: time(&text("start")).map_or(StartAt::Earliest, StartAt::Time),

@@ -7,7 +7,11 @@ pub mod domain;
 pub mod engine;
 pub mod fold;
 pub mod follow;
+#[cfg(feature = "http")]
+pub mod http;
 pub mod log;
+#[cfg(feature = "http")]
+pub mod query;
 pub mod render;
 pub mod replay;
 pub mod stats;

@@ -35,18 +35,40 @@ pub struct Demo {
     /// Where log and state stay, and go on from in another demo (default: a temporary directory)
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
+    /// Where the query service listens: a port, 0 for any that is free, or off
+    /// (default: 7080, or any that is free if that is taken)
+    #[cfg(feature = "http")]
+    #[arg(long, value_name = "PORT", value_parser = http_port)]
+    http_port: Option<Option<u16>>,
     /// Print every output as a line of JSON
     #[arg(long)]
     json: bool,
 }
 
+#[cfg(feature = "http")]
+fn http_port(text: &str) -> Result<Option<u16>, String> {
+    if text == "off" {
+        return Ok(None);
+    }
+    text.parse().map(Some).map_err(|_| "it must be a port, 0 for any that is free, or off".to_owned())
+}
+
 impl Demo {
     #[cfg(feature = "rocksdb")]
     pub fn run(self, telemetry: &TelemetryFlags) -> anyhow::Result<Ending> {
+        #[cfg(feature = "http")]
+        use lastseen::demo::HttpPort;
         use lastseen::demo::{DemoError, DemoOptions, run};
         telemetry.start_alone()?;
-        let Demo { devices, speed, seconds, seed, data_dir, json } = self;
-        let options = DemoOptions { devices, speed, seconds, seed, data_dir, json };
+        #[cfg(feature = "http")]
+        let http = match self.http_port {
+            None => Some(HttpPort::Preferred(7080)),
+            Some(port) => port.map(HttpPort::Exactly),
+        };
+        #[cfg(not(feature = "http"))]
+        let http = None;
+        let Demo { devices, speed, seconds, seed, data_dir, json, .. } = self;
+        let options = DemoOptions { devices, speed, seconds, seed, data_dir, json, http };
         let stop = stop_flag()?;
         match run(&options, &stop) {
             Ok(()) => Ok(Ending::Done),

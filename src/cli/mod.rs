@@ -14,8 +14,12 @@ mod policy;
 mod replay;
 mod run;
 mod send;
+#[cfg(feature = "http")]
+mod service;
 mod settings;
 mod tail;
+#[cfg(feature = "http")]
+mod token;
 mod topics;
 #[cfg(feature = "rocksdb")]
 mod wiring;
@@ -62,6 +66,8 @@ enum Command {
     Tail(tail::Tail),
     Topics(topics::Topics),
     Policy(policy::Policy),
+    #[cfg(feature = "http")]
+    Token(token::Token),
     #[cfg(feature = "rocksdb")]
     Replay(replay::Replay),
     #[cfg(feature = "rocksdb")]
@@ -100,6 +106,8 @@ pub fn main() -> ExitCode {
         Command::Tail(command) => command.run(&telemetry),
         Command::Topics(command) => command.run(&telemetry),
         Command::Policy(command) => command.run(&telemetry),
+        #[cfg(feature = "http")]
+        Command::Token(command) => command.run(&telemetry),
         #[cfg(feature = "rocksdb")]
         Command::Replay(command) => command.run(&telemetry),
         #[cfg(feature = "rocksdb")]

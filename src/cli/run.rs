@@ -5,7 +5,7 @@ use clap::Args;
 use super::settings::{Settings, TelemetryFlags, said};
 use super::{Ending, stop_flag};
 
-/// Runs the processor: consumes events, decides, publishes verdicts, exactly once
+/// Runs the processor and the query service: consumes events, decides, publishes verdicts exactly once, answers
 ///
 /// Stops on Ctrl-C or SIGTERM: it commits, writes a checkpoint and leaves the group. After kill -9, too, the next start
 /// goes on as if nothing had happened. Any number of instances share the partitions.
@@ -15,6 +15,7 @@ Examples:
   lastseen topics create && lastseen run                       Kafka on 127.0.0.1:9092
   lastseen run --config /etc/lastseen/lastseen.toml
   lastseen run --log embedded --data-dir /var/lib/lastseen      no broker; the log belongs to this process
+  lastseen run --role query                                    answers only; any number of them
   lastseen run --dry-run --start 2026-01-01T00:00:00Z           says what it would publish, publishes nothing
 
 What it tells of itself goes to standard error: lines for people on a terminal, JSON otherwise.
@@ -32,6 +33,9 @@ pub struct Run {
     /// Workers of this process
     #[arg(long, value_name = "NUMBER")]
     workers: Option<String>,
+    /// What this process does: all, the processor alone, or the query service alone
+    #[arg(long, value_name = "ROLE", value_parser = ["all", "processor", "query"])]
+    role: Option<String>,
     /// Go on although records are gone that were not read yet; the journal says which
     #[arg(long)]
     accept_loss: bool,
@@ -47,6 +51,7 @@ impl Run {
         let on = |flag: bool| flag.then(|| "true".to_owned());
         let flags = [
             ("dry_run", "--dry-run", on(self.dry_run)),
+            ("role", "--role", self.role.clone()),
             ("start", "--start", self.start.clone()),
             ("kafka.instance", "--instance", self.instance.clone()),
             ("worker.count", "--workers", self.workers.clone()),

@@ -28,6 +28,10 @@ pub fn run(config: &Config, stop: &AtomicBool) -> anyhow::Result<()> {
     if config.dry_run {
         return dry_run(config, stop);
     }
+    #[cfg(all(feature = "http", feature = "kafka"))]
+    if config.role == lastseen::config::Role::Query {
+        return super::service::alone(config, stop);
+    }
     let dir = &config.data_dir;
     std::fs::create_dir_all(dir)
         .with_context(|| format!("cannot make the state directory {}", dir.display()))?;
@@ -37,11 +41,33 @@ pub fn run(config: &Config, stop: &AtomicBool) -> anyhow::Result<()> {
             let log = EmbeddedLog::open(dir.join("log"), embedded(config), clock())?;
             info!(log = "embedded", data_dir = %dir.display(), partitions = log.partitions(), "running");
             let members = vec![log.member()?];
+            let stats = Arc::default();
+            let _service = query_of_embedded(config, &log, &stats)?;
             let archive = move || -> anyhow::Result<Box<dyn Archive>> { Ok(Box::new(log.clone())) };
-            work(config, dir, members, EMBEDDED.to_owned(), Some(&archive), stop)
+            work(config, dir, members, EMBEDDED.to_owned(), Some(&archive), stats, stop)
         }
         LogKind::Kafka => kafka(config, &instance, stop),
     }
+}
+
+#[cfg(feature = "http")]
+fn query_of_embedded(
+    config: &Config,
+    log: &EmbeddedLog,
+    stats: &Arc<Stats>,
+) -> anyhow::Result<Option<lastseen::http::Service>> {
+    use super::service;
+    if !service::is_wanted(config) {
+        return Ok(None);
+    }
+    let (archive, append) = (Box::new(log.clone()), Box::new(log.clone()));
+    let stats = Some(Arc::clone(stats));
+    service::start(config, EMBEDDED, archive, append, stats, service::EMBEDDED_PAUSE)
+}
+
+#[cfg(not(feature = "http"))]
+fn query_of_embedded(_: &Config, _: &EmbeddedLog, _: &Arc<Stats>) -> anyhow::Result<()> {
+    Ok(())
 }
 
 /// Consumes and folds, publishes nothing, prints what it would publish. State is scratch, and the group is nobody's: no
@@ -64,7 +90,7 @@ fn dry_run(config: &Config, stop: &AtomicBool) -> anyhow::Result<()> {
         LogKind::Embedded => {
             let log = EmbeddedLog::open(config.data_dir.join("log"), embedded(config), clock())?;
             let member = DryRun::new(log.member()?, tell);
-            work(config, scratch.path(), vec![member], "dry run".to_owned(), None, stop)
+            work(config, scratch.path(), vec![member], "dry run".to_owned(), None, Arc::default(), stop)
         }
         LogKind::Kafka => dry_run_on_kafka(config, scratch.path(), tell, stop),
     }
@@ -86,7 +112,7 @@ fn dry_run_on_kafka(
     let mut client = super::kafka::client(config, &nobody, 0);
     client.group = format!("{}-{nobody}", client.group);
     let log = lastseen::log::kafka::KafkaLog::open(client)?;
-    work(config, scratch, vec![DryRun::new(log, tell)], "dry run".to_owned(), None, stop)
+    work(config, scratch, vec![DryRun::new(log, tell)], "dry run".to_owned(), None, Arc::default(), stop)
 }
 
 /// A record as a line of JSON; rows of state and the journal are nothing for people.
@@ -171,7 +197,16 @@ fn kafka(config: &Config, instance: &Instance, stop: &AtomicBool) -> anyhow::Res
     info!(log = "kafka", brokers = first.brokers, group = first.group, instance = first.instance, "running");
     let archive = || super::kafka::archive(config);
     let name = super::kafka::log_name(config, &cluster.id);
-    work(config, &config.data_dir, logs, name, Some(&archive), stop)
+    let stats: Arc<Stats> = Arc::default();
+    #[cfg(feature = "http")]
+    let _service = if super::service::is_wanted(config) {
+        let append = super::kafka::appender(config)?;
+        let pause = super::service::KAFKA_PAUSE;
+        super::service::start(config, &name, archive()?, append, Some(Arc::clone(&stats)), pause)?
+    } else {
+        None
+    };
+    work(config, &config.data_dir, logs, name, Some(&archive), stats, stop)
 }
 
 /// Makes readers of the log.
@@ -184,6 +219,7 @@ fn work<L: Log + Send>(
     logs: Vec<L>,
     log_name: String,
     archive: Option<&Archives<'_>>,
+    stats: Arc<Stats>,
     stop: &AtomicBool,
 ) -> anyhow::Result<()> {
     let partitions = config.partitions;
@@ -217,7 +253,6 @@ fn work<L: Log + Send>(
         allow_create_time: config.allow_create_time,
         accept_loss: config.accept_loss,
     };
-    let stats = Arc::new(Stats::default());
     let results = std::thread::scope(|scope| {
         let start = |(number, log): (usize, L)| {
             let store = RocksStore::new(data_dir);

@@ -96,6 +96,11 @@ pub const TABLES: &[(&str, &str)] = &[
     ("limits", ""),
     ("state", ""),
     ("audit", ""),
+    (
+        "http",
+        "The query service: devices, alarms, histories, the live feed, commands, metrics. It follows the log like any \
+         other reader and keeps a database of its own in the data directory.",
+    ),
     ("telemetry", "What Lastseen tells of itself, on standard error."),
 ];
 
@@ -162,6 +167,13 @@ pub const KEYS: &[Key] = &[
         "earliest",
         "Where the first start begins to read, when the group has no offsets and the journal is empty: earliest, or a \
          time like 2026-01-01T00:00:00Z. Later starts go on where the last one stopped.",
+    ),
+    word(
+        "role",
+        &["all", "processor", "query"],
+        "all",
+        "What this process does: all, the processor alone, or the query service alone, which joins no group and decides \
+         nothing.",
     ),
     flag(
         "dry_run",
@@ -344,6 +356,51 @@ pub const KEYS: &[Key] = &[
          an error in the log. Costs the memory of the state a second time, and half as much processor again.",
     ),
     text(
+        "http.listen",
+        check::listen_or_empty,
+        "127.0.0.1:7080",
+        "Address and port of the query service. Empty: there is none. Beyond this machine, use TLS here or in front.",
+    ),
+    text(
+        "http.tokens",
+        check::any,
+        "",
+        "The file of tokens, which `lastseen token` adds to; it is read again when it changes. Empty: nobody has one, and \
+         everything that needs one is refused.",
+    ),
+    text(
+        "http.tls_certificate",
+        check::any,
+        "",
+        "The chain of certificates for TLS, in PEM. Empty: plain HTTP.",
+    ),
+    text("http.tls_key", check::any, "", "The private key of the certificate, in PEM."),
+    zero_or(
+        "http.history_seconds",
+        (60, 100 * YEAR),
+        30 * DAY,
+        "For how long status changes, cleared alarms, the connection log and outcomes of commands can be asked for. 0 \
+         keeps them for good.",
+    ),
+    whole("http.body_bytes", (1024, 64 << 20), 4 << 20, "The largest body of a request."),
+    whole(
+        "http.timeout_ms",
+        (100, 600_000),
+        10_000,
+        "The longest that an answer takes; live streams and `wait` excepted.",
+    ),
+    zero_or(
+        "http.requests_per_second",
+        (1, 1_000_000),
+        500,
+        "How many requests one token may make, on average; twice as many may come at once. 0: any number.",
+    ),
+    flag(
+        "http.open_metrics",
+        false,
+        "Whether /metrics takes no token. It names neither tenants nor devices.",
+    ),
+    text(
         "telemetry.level",
         check::level,
         "info",
@@ -461,6 +518,17 @@ mod check {
             return Ok(());
         }
         Err("it must be a name of a topic: 1 to 249 of A-Z a-z 0-9 . _ -")
+    }
+
+    pub fn any(_: &str) -> Result<(), &'static str> {
+        Ok(())
+    }
+
+    pub fn listen_or_empty(text: &str) -> Result<(), &'static str> {
+        if text.is_empty() || text.parse::<std::net::SocketAddr>().is_ok() {
+            return Ok(());
+        }
+        Err("it must be empty, or an address and a port such as 127.0.0.1:7080 or [::]:7080")
     }
 
     pub fn level(text: &str) -> Result<(), &'static str> {

@@ -1,7 +1,7 @@
 //! What values must hold between them.
 
 use super::keys::Key;
-use super::{Config, Loaded, LogKind, Origin, Problem, Setting, report, word_of};
+use super::{Config, Loaded, LogKind, Origin, Problem, Role, Setting, report, word_of};
 use crate::domain::effect::InputTopic;
 use crate::log::Topic;
 
@@ -50,6 +50,12 @@ pub(super) fn relations(config: &Config, settings: &[(&'static Key, Setting)]) -
         &["log", "worker.count"],
         "the embedded log has one worker".to_owned(),
     );
+    must(
+        config.log == LogKind::Kafka || config.role != Role::Query,
+        &["log", "role"],
+        "the embedded log belongs to the process that decides; its query service runs in the same process"
+            .to_owned(),
+    );
     let taken = |topic: &Topic| {
         let before = &Topic::ALL[..topic.number()];
         before
@@ -77,6 +83,14 @@ pub fn notes(loaded: &Loaded) -> Vec<String> {
                 word_of(input)
             ));
         }
+    }
+    let http = &config.http;
+    if http.listen.is_some_and(|address| !address.ip().is_loopback()) && http.tls[0].is_none() {
+        notes.push(
+            "http.listen is open beyond this machine without http.tls_certificate: secrets travel in plain text unless \
+             something in front encrypts them"
+                .to_owned(),
+        );
     }
     if config.log == LogKind::Embedded {
         for (key, setting) in &loaded.settings {

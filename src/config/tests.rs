@@ -31,6 +31,7 @@ fn defaults_are_right_and_every_key_is_used() {
             _ => match key.name {
                 "start" => "2026-01-01T00:00:00Z".to_owned(),
                 "kafka.brokers" => "kafka:1".to_owned(),
+                "http.listen" => "127.0.0.1:1".to_owned(),
                 _ => "other".to_owned(),
             },
         };

@@ -6,6 +6,8 @@
 mod device;
 pub mod fleet;
 mod payload;
+#[cfg(feature = "http")]
+mod service;
 #[cfg(test)]
 mod stand_in;
 mod story;
@@ -13,7 +15,7 @@ mod story;
 mod watch;
 
 #[cfg(feature = "rocksdb")]
-pub use live::{DemoError, DemoOptions, run};
+pub use live::{DemoError, DemoOptions, HttpPort, run};
 
 #[cfg(feature = "rocksdb")]
 mod live {
@@ -37,7 +39,7 @@ mod live {
     use crate::wire::partition;
     use crate::worker::{Worker, WorkerConfig};
 
-    const PARTITIONS: u32 = 4;
+    pub(super) const PARTITIONS: u32 = 4;
     const COMMIT_INTERVAL: Duration = Duration::from_millis(50);
     /// How often the fleet is asked for what has happened meanwhile.
     const FLEET_PERIOD: Duration = Duration::from_millis(20);
@@ -60,11 +62,30 @@ mod live {
         pub data_dir: Option<PathBuf>,
         /// Print every output as a line of JSON, instead of a choice of readable lines.
         pub json: bool,
+        /// Where the query service listens on this machine; `None`: there is none.
+        pub http: Option<HttpPort>,
+    }
+
+    /// Where the demo's query service listens.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    pub enum HttpPort {
+        /// On this port, or on any that is free if another program has it.
+        Preferred(u16),
+        /// On this port; 0: any that is free.
+        Exactly(u16),
     }
 
     impl Default for DemoOptions {
         fn default() -> DemoOptions {
-            DemoOptions { devices: 300, speed: 20.0, seconds: None, seed: 1, data_dir: None, json: false }
+            DemoOptions {
+                devices: 300,
+                speed: 20.0,
+                seconds: None,
+                seed: 1,
+                data_dir: None,
+                json: false,
+                http: None,
+            }
         }
     }
 
@@ -80,6 +101,9 @@ mod live {
         /// The processor.
         #[error("the demo's processor: {0}")]
         Worker(String),
+        /// The query service.
+        #[error("the demo's query service: {0}")]
+        Http(String),
         /// Directories, threads, the terminal.
         #[error("{action}: {source}")]
         Io {
@@ -174,6 +198,15 @@ mod live {
         let told = watch.greet(&dir.path, out).and_then(|()| watch.catch_up());
         if let Some(result) = watch.outcome(told) {
             return result;
+        }
+        #[cfg(feature = "http")]
+        let service = super::service::start(options, &log, &clock, &dir.path)?;
+        #[cfg(feature = "http")]
+        if let Some(service) = &service {
+            let told = watch.tell_address(service.address(), &service.secret, out);
+            if let Some(result) = watch.outcome(told) {
+                return result;
+            }
         }
         let worker = spawn_worker(&log, &clock, &dir.path)?;
         let fleet = Fleet::new(options.seed, options.devices, clock.now());

@@ -121,6 +121,25 @@ impl Watch {
         Ok(out.flush()?)
     }
 
+    /// Says where the query service answers, and with which token.
+    #[cfg(feature = "http")]
+    pub(super) fn tell_address(
+        &self,
+        address: std::net::SocketAddr,
+        secret: &str,
+        out: &mut dyn Write,
+    ) -> Result<(), Ended> {
+        if self.json {
+            return Ok(());
+        }
+        writeln!(out, "Ask it: http://{address}, token {secret}")?;
+        writeln!(
+            out,
+            "  curl -H 'Authorization: Bearer {secret}' 'http://{address}/v1/tenants/acme/devices?limit=3'\n"
+        )?;
+        Ok(out.flush()?)
+    }
+
     /// Counts what an earlier run left, without printing it.
     pub(super) fn catch_up(&mut self) -> Result<(), Ended> {
         self.catching_up = true;

@@ -86,8 +86,8 @@ impl Said {
     }
 }
 
-const COMMANDS: [&str; 10] =
-    ["run", "demo", "fold", "send", "tail", "topics", "policy", "replay", "export", "check"];
+const COMMANDS: [&str; 11] =
+    ["run", "demo", "fold", "send", "tail", "topics", "policy", "token", "replay", "export", "check"];
 const ACTIVITY: &str = r#"{"tenant":"acme","deviceId":"pump-1","activity":{"kind":"mqtt_publish"}}"#;
 
 #[test]

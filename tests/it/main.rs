@@ -3,6 +3,8 @@
 mod broker;
 mod cli;
 mod engine;
+#[cfg(feature = "http")]
+mod http;
 #[cfg(feature = "kafka")]
 mod kafka;
 mod laws;

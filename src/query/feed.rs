@@ -1,0 +1,300 @@
+//! Fills a view from the log, and keeps it up.
+//!
+//! A partition that was followed before goes on: rows come from the view's own database, clocks from its last
+//! checkpoint and the packs behind it. One that was not, or whose journal no longer joins, is made from the rows of
+//! `devices.state` and all entries that are still there. A past that was kept stays in either case.
+
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use crate::clock::Clock;
+use crate::domain::time::Millis;
+use crate::engine::journal::{self, Entry};
+use crate::follow::Record;
+use crate::follow::{FollowError, Followed, Follower, entry_of};
+use crate::log::Archive;
+use crate::log::LogError;
+use crate::log::Topic;
+use crate::wire::row;
+
+use super::history::{HistoryError, Position};
+use super::view::{View, ViewError};
+
+/// Entries that are applied of one partition before the next is looked at.
+const TURN: usize = 200;
+
+/// How the feed goes about it.
+#[derive(Clone, Debug)]
+pub struct FeedConfig {
+    /// How long to wait when there is nothing new.
+    pub pause: Duration,
+    /// How often clocks are kept.
+    pub checkpoint: Duration,
+    /// For how long the past is kept.
+    pub kept: Option<Millis>,
+}
+
+impl Default for FeedConfig {
+    fn default() -> FeedConfig {
+        FeedConfig { pause: Duration::from_millis(20), checkpoint: Duration::from_secs(30), kept: None }
+    }
+}
+
+/// Why feeding failed.
+#[derive(Debug, thiserror::Error)]
+pub enum FeedError {
+    /// The log.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// A record of the journal.
+    #[error(transparent)]
+    Follow(FollowError),
+    /// What was followed.
+    #[error(transparent)]
+    View(#[from] ViewError),
+    /// The database.
+    #[error(transparent)]
+    History(#[from] HistoryError),
+}
+
+impl FeedError {
+    /// Whether it is worth trying again.
+    fn is_retriable(&self) -> bool {
+        match self {
+            FeedError::Log(error) | FeedError::Follow(FollowError::Log(error)) => error.retriable,
+            _ => false,
+        }
+    }
+}
+
+impl From<FollowError> for FeedError {
+    fn from(error: FollowError) -> FeedError {
+        match error {
+            FollowError::Log(error) => FeedError::Log(error),
+            other => FeedError::Follow(other),
+        }
+    }
+}
+
+/// One partition as it is being followed.
+struct Chase {
+    partition: u32,
+    follower: Follower,
+    /// The last entry whose rows and outputs are kept already.
+    kept_seq: u64,
+    kept_hash: String,
+    /// Where the journal ended when it began.
+    goal: u64,
+    begun: bool,
+}
+
+/// Follows all partitions of the view until `stop`. A log that does not answer is asked again.
+///
+/// # Errors
+/// The database fails, or the log holds what cannot be read.
+pub fn feed(
+    view: &View,
+    archive: &mut dyn Archive,
+    clock: &Clock,
+    config: &FeedConfig,
+    stop: &AtomicBool,
+) -> Result<(), FeedError> {
+    let partitions = view.standing().len() as u32;
+    restore(view)?;
+    let mut chases: Vec<Chase> = (0..partitions).map(Chase::new).collect();
+    let mut kept_at = clock.elapsed();
+    while !stop.load(Ordering::Relaxed) {
+        let mut is_idle = true;
+        for chase in &mut chases {
+            match chase.turn(view, archive) {
+                Ok(applied) => is_idle &= applied == 0,
+                Err(error) if error.is_retriable() => {
+                    tracing::warn!(partition = chase.partition, %error, "the view cannot follow; it tries again");
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        if clock.elapsed().saturating_sub(kept_at) >= config.checkpoint {
+            kept_at = clock.elapsed();
+            if let Some(kept) = config.kept {
+                view.forget_beyond(kept);
+            }
+            view.checkpoint()?;
+        }
+        if is_idle {
+            std::thread::park_timeout(config.pause);
+        }
+    }
+    Ok(view.checkpoint()?)
+}
+
+/// Takes what the database kept.
+fn restore(view: &View) -> Result<(), FeedError> {
+    let mut problem = None;
+    let mut unused = view.history.batch();
+    let partitions = view.standing().len() as u32;
+    view.change(|state| {
+        view.history.rows(|partition, key, value| {
+            let seq = row::entry_of(value).unwrap_or_default();
+            if partition < partitions
+                && let Err(error) = state.row(partition, seq, key, Some(value), &mut unused)
+            {
+                problem = Some(error);
+            }
+        })?;
+        let mut marks = Vec::new();
+        for partition in 0..partitions {
+            marks.push(view.history.position(partition)?.unwrap_or_default().clocks_seq);
+        }
+        view.history.clocks(|partition, number, times, kind| {
+            let Some(known) = state.partitions.get(partition as usize) else { return };
+            let row_seq = known.row_seqs.get(number as usize).copied().unwrap_or_default();
+            if row_seq <= marks[partition as usize] {
+                state.fleet.set_clocks(partition, number, times, kind);
+            }
+        })?;
+        for known in &mut state.partitions {
+            known.take_moved();
+        }
+        Ok::<(), HistoryError>(())
+    })?;
+    match problem {
+        None => Ok(()),
+        Some(error) => Err(error.into()),
+    }
+}
+
+impl Chase {
+    fn new(partition: u32) -> Chase {
+        Chase {
+            partition,
+            follower: Follower::new(partition),
+            kept_seq: 0,
+            kept_hash: String::new(),
+            goal: 0,
+            begun: false,
+        }
+    }
+
+    /// Applies what is new; how many entries that was.
+    fn turn(&mut self, view: &View, archive: &mut dyn Archive) -> Result<usize, FeedError> {
+        let partition = self.partition;
+        let end = archive.settled(Topic::Journal, partition)?;
+        if !self.begun {
+            self.goal = end;
+            self.begin(view, archive, end)?;
+            self.begun = true;
+        }
+        let mut applied = 0;
+        let mut reached = end;
+        while applied < TURN {
+            let Some(record) = self.follower.next_record(archive, end)? else { break };
+            reached = record.offset + 1;
+            let entry = open(partition, &record)?;
+            applied += 1;
+            if entry.entry.seq <= self.kept_seq {
+                if entry.entry.seq == self.kept_seq && entry.hash.to_string() != self.kept_hash {
+                    tracing::warn!(partition, "the journal has another entry than the view followed");
+                    self.anew(view, archive)?;
+                    return Ok(applied);
+                }
+                view.apply_clocks(partition, &entry)?;
+                continue;
+            }
+            let outputs = self.follower.outputs_of(archive, &entry.entry)?;
+            view.apply(partition, &Followed { entry, record, outputs })?;
+        }
+        if applied < TURN {
+            reached = end;
+        }
+        view.change(|state| {
+            let known = &mut state.partitions[partition as usize];
+            known.waiting = end.saturating_sub(reached);
+            if !known.caught_up && reached >= self.goal {
+                known.caught_up = true;
+                known.row_seqs = Vec::new();
+                view.live.begin(partition, known.seq);
+                tracing::info!(partition, entry = known.seq, "the view has caught up");
+            }
+        });
+        Ok(applied)
+    }
+
+    /// Goes on behind what was kept, or begins anew.
+    fn begin(&mut self, view: &View, archive: &mut dyn Archive, end: u64) -> Result<(), FeedError> {
+        let partition = self.partition;
+        let Some(position) = view.history.position(partition)?.filter(|position| position.seq > 0) else {
+            return self.anew(view, archive);
+        };
+        let Position { seq, hash, clocks_seq } = position;
+        self.follower.seek(archive, |entry| entry.seq >= clocks_seq)?;
+        // The entry before the first that is needed must be there: otherwise there may be a hole between.
+        let mut probe = Follower::new(partition);
+        probe.seek(archive, |entry| entry.seq >= clocks_seq)?;
+        let first = probe.next_record(archive, end)?;
+        let joins = match &first {
+            Some(record) => open(partition, record)?.entry.seq <= clocks_seq.max(1),
+            None => false,
+        };
+        if !joins {
+            tracing::warn!(partition, entry = clocks_seq, "the journal does not join what the view followed");
+            return self.anew(view, archive);
+        }
+        self.follower.skip_outputs(archive, seq + 1)?;
+        view.change(|state| {
+            let known = &mut state.partitions[partition as usize];
+            (known.seq, known.clocks_seq) = (seq, clocks_seq);
+        });
+        (self.kept_seq, self.kept_hash) = (seq, hash);
+        Ok(())
+    }
+
+    /// Forgets what is known of the partition, takes the rows of `devices.state` and follows from the first entry on.
+    fn anew(&mut self, view: &View, archive: &mut dyn Archive) -> Result<(), FeedError> {
+        let partition = self.partition;
+        let mut batch = view.history.batch();
+        view.history.rows(|of, key, _| {
+            if of == partition {
+                batch.row(partition, key, None);
+            }
+        })?;
+        batch.position(partition, &Position::default());
+        batch.write()?;
+        let bounds = archive.bounds(Topic::State, partition)?;
+        let mut problem = None;
+        let mut batch = view.history.batch();
+        view.change(|state| {
+            state.fleet.clear(partition);
+            let known = &mut state.partitions[partition as usize];
+            (known.seq, known.clocks_seq, known.caught_up) = (0, 0, false);
+            known.row_seqs = Vec::new();
+            archive.scan(Topic::State, partition, bounds.low..bounds.high, &mut |record| {
+                let kept = Record::keep(&record);
+                let key = String::from_utf8_lossy(kept.key.as_deref().unwrap_or_default());
+                let seq = entry_of(Topic::State, partition, &kept).unwrap_or_default();
+                match state.row(partition, seq, &key, kept.value.as_deref(), &mut batch) {
+                    Ok(()) => ControlFlow::Continue(()),
+                    Err(error) => {
+                        problem = Some(error);
+                        ControlFlow::Break(())
+                    }
+                }
+            })
+        })?;
+        if let Some(problem) = problem {
+            return Err(problem.into());
+        }
+        batch.write()?;
+        self.follower = Follower::new(partition);
+        (self.kept_seq, self.kept_hash) = (0, String::new());
+        self.goal = archive.settled(Topic::Journal, partition)?;
+        Ok(())
+    }
+}
+
+fn open(partition: u32, record: &Record) -> Result<Entry, FeedError> {
+    let opened = journal::open(record.value.as_deref().unwrap_or_default());
+    opened
+        .map_err(|source| FeedError::Follow(FollowError::Entry { partition, offset: record.offset, source }))
+}

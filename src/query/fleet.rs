@@ -1,0 +1,494 @@
+//! All devices in memory, by tenant: the columns that filters look at.
+//!
+//! A tenant has rows of its own, so that a request of one tenant can neither see nor wait for those of another. Rows
+//! stand in the order of arrival and are scanned in that order, which is what memory is fast at; the order of ids is
+//! kept beside them, for look-ups, prefixes and pages.
+
+use std::collections::{BTreeMap, HashMap};
+use std::hash::Hash;
+use std::sync::Arc;
+
+use crate::domain::clocks::{Clocks, LastActivity};
+use crate::domain::device::Device;
+use crate::domain::event::split_key;
+use crate::domain::time::Timestamp;
+use crate::engine::pack::Moved;
+
+use super::cells::{Cells, Time};
+use super::filter::Filter;
+
+/// Rows of a chunk: a tenant grows by so many at most, so that little room is wasted.
+const CHUNK: usize = 4096;
+/// Entries of a block of the order.
+const BLOCK: usize = 1024;
+
+/// The labels of a device.
+pub type Labels = BTreeMap<String, String>;
+
+/// A device in memory: its cells, and its id and name in one text.
+#[derive(Clone, Debug, Default)]
+pub struct Row {
+    /// What filters look at.
+    pub cells: Cells,
+    /// Id, then name. Empty: the row is free.
+    text: Box<str>,
+}
+
+impl Row {
+    /// Its id.
+    pub fn id(&self) -> &str {
+        &self.text[..usize::from(self.cells.id_bytes)]
+    }
+
+    /// Its name.
+    pub fn name(&self) -> Option<&str> {
+        Some(&self.text[usize::from(self.cells.id_bytes)..]).filter(|name| !name.is_empty())
+    }
+
+    fn is_free(&self) -> bool {
+        self.text.is_empty()
+    }
+}
+
+/// Values that many devices share, each with a number from 1. A number that nobody has any more is given again.
+#[derive(Debug)]
+struct Shared<K> {
+    numbers: HashMap<K, u32>,
+    values: Vec<Option<(K, u32)>>,
+    free: Vec<u32>,
+}
+
+impl<K> Default for Shared<K> {
+    fn default() -> Shared<K> {
+        Shared { numbers: HashMap::new(), values: vec![None], free: Vec::new() }
+    }
+}
+
+impl<K: Clone + Eq + Hash> Shared<K> {
+    fn take(&mut self, value: K) -> u32 {
+        if let Some(&number) = self.numbers.get(&value) {
+            if let Some((_, users)) = &mut self.values[number as usize] {
+                *users += 1;
+            }
+            return number;
+        }
+        let number = match self.free.pop() {
+            Some(number) => number as usize,
+            None => {
+                self.values.push(None);
+                self.values.len() - 1
+            }
+        };
+        self.values[number] = Some((value.clone(), 1));
+        self.numbers.insert(value, number as u32);
+        number as u32
+    }
+
+    fn give_back(&mut self, number: u32) {
+        let Some(slot) = self.values.get_mut(number as usize) else { return };
+        let Some((_, users)) = slot else { return };
+        *users -= 1;
+        if *users == 0
+            && let Some((value, _)) = slot.take()
+        {
+            self.numbers.remove(&value);
+            self.free.push(number);
+        }
+    }
+
+    fn get(&self, number: u32) -> Option<&K> {
+        self.values.get(number as usize)?.as_ref().map(|(value, _)| value)
+    }
+}
+
+/// The devices of one tenant.
+#[derive(Debug, Default)]
+pub struct Tenant {
+    chunks: Vec<Vec<Row>>,
+    free: Vec<u32>,
+    /// Numbers of rows in the order of ids, in blocks.
+    order: Vec<Vec<u32>>,
+    types: Shared<Arc<str>>,
+    labels: Shared<Arc<Labels>>,
+    count: usize,
+}
+
+/// A device as lists tell it.
+#[derive(Clone, Debug)]
+pub struct Listed {
+    /// Its id.
+    pub id: Box<str>,
+    /// Its name.
+    pub name: Option<Box<str>>,
+    /// Its type.
+    pub device_type: Option<Arc<str>>,
+    /// Its labels.
+    pub labels: Option<Arc<Labels>>,
+    /// Statuses, times, small facts.
+    pub cells: Cells,
+}
+
+impl Listed {
+    /// Whether it satisfies a filter.
+    pub fn satisfies(&self, filter: &Filter) -> bool {
+        filter.takes_cells(&self.cells)
+            && filter.takes_texts(&self.id, self.name.as_deref())
+            && filter.device_type.takes(|wanted| self.device_type.as_deref() == Some(wanted))
+            && filter.labels.iter().all(|choice| {
+                choice.takes(|wanted| self.labels.as_ref().is_some_and(|labels| carries(labels, wanted)))
+            })
+    }
+}
+
+/// Whether a set of labels has `key`, or `key:value`.
+pub fn carries(labels: &Labels, wanted: &str) -> bool {
+    // A key may contain a colon itself.
+    labels.contains_key(wanted)
+        || wanted
+            .match_indices(':')
+            .any(|(at, _)| labels.get(&wanted[..at]).is_some_and(|value| *value == wanted[at + 1..]))
+}
+
+/// A filter held against a tenant's types and labels: numbers instead of texts.
+struct Prepared<'f> {
+    filter: &'f Filter,
+    /// By number of the type; empty: any.
+    types: Vec<bool>,
+    /// By number of the labels; empty: any.
+    labels: Vec<bool>,
+}
+
+impl Prepared<'_> {
+    #[inline]
+    fn takes(&self, row: &Row) -> bool {
+        let cells = &row.cells;
+        self.filter.takes_cells(cells)
+            && (self.types.is_empty() || self.types[cells.device_type as usize])
+            && (self.labels.is_empty() || self.labels[cells.labels as usize])
+            && self.filter.takes_head(cells.name_head)
+            && (!self.filter.asks_for_texts() || self.filter.takes_texts(row.id(), row.name()))
+            && !row.is_free()
+    }
+}
+
+impl Tenant {
+    /// How many devices it has.
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Whether it has none.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// One of its rows.
+    pub fn row(&self, index: u32) -> &Row {
+        &self.chunks[index as usize / CHUNK][index as usize % CHUNK]
+    }
+
+    fn row_mut(&mut self, index: u32) -> &mut Row {
+        &mut self.chunks[index as usize / CHUNK][index as usize % CHUNK]
+    }
+
+    /// Where an id stands in the order, or where it would.
+    fn place(&self, id: &str) -> Result<(usize, usize), (usize, usize)> {
+        let block = self.order.partition_point(|block| self.row(block[0]).id() <= id).saturating_sub(1);
+        let Some(entries) = self.order.get(block) else { return Err((0, 0)) };
+        match entries.binary_search_by(|index| self.row(*index).id().cmp(id)) {
+            Ok(at) => Ok((block, at)),
+            Err(at) => Err((block, at)),
+        }
+    }
+
+    /// The row of a device.
+    pub fn find(&self, id: &str) -> Option<u32> {
+        self.place(id).ok().map(|(block, at)| self.order[block][at])
+    }
+
+    /// The rows in the order of their ids, from `id` on, or behind it.
+    pub fn from<'t>(&'t self, id: &str, behind: bool) -> impl Iterator<Item = u32> + use<'t> {
+        let (block, at) = match self.place(id) {
+            Ok((block, at)) => (block, at + usize::from(behind)),
+            Err(place) => place,
+        };
+        let first = self.order.get(block).into_iter().flat_map(move |entries| entries.iter().skip(at));
+        first.chain(self.order.iter().skip(block + 1).flatten()).copied()
+    }
+
+    /// A device as lists tell it.
+    pub fn listed(&self, index: u32) -> Listed {
+        let row = self.row(index);
+        Listed {
+            id: row.id().into(),
+            name: row.name().map(Into::into),
+            device_type: self.types.get(row.cells.device_type).cloned(),
+            labels: self.labels.get(row.cells.labels).cloned(),
+            cells: row.cells,
+        }
+    }
+
+    fn insert(&mut self, id: &str) -> u32 {
+        let place = match self.place(id) {
+            Ok((block, at)) => return self.order[block][at],
+            Err(place) => place,
+        };
+        let index = match self.free.pop() {
+            Some(index) => index,
+            None => {
+                if self.chunks.last().is_none_or(|chunk| chunk.len() == CHUNK) {
+                    self.chunks.push(Vec::new());
+                }
+                let last = self.chunks.len() - 1;
+                self.chunks[last].push(Row::default());
+                (last * CHUNK + self.chunks[last].len() - 1) as u32
+            }
+        };
+        if self.order.is_empty() {
+            self.order.push(Vec::new());
+        }
+        let (block, at) = place;
+        let entries = &mut self.order[block];
+        entries.insert(at, index);
+        if entries.len() > BLOCK {
+            let rest = entries.split_off(BLOCK / 2);
+            entries.shrink_to_fit();
+            self.order.insert(block + 1, rest);
+        }
+        self.count += 1;
+        index
+    }
+
+    fn put(&mut self, id: &str, device: &Device, number: u32) -> u32 {
+        let index = self.insert(id);
+        let registration = &device.registration;
+        let mut cells = Cells::of(device, number);
+        cells.id_bytes = id.len() as u16;
+        let before = self.row(index).cells;
+        // What it has now first, so that what stays is not given back and taken again.
+        if let Some(fact) = &registration.device_type {
+            cells.device_type = self.types.take(Arc::from(&*fact.value));
+        }
+        if let Some(fact) = registration.labels.as_ref().filter(|fact| !fact.value.is_empty()) {
+            cells.labels = self.labels.take(Arc::new(fact.value.clone()));
+        }
+        self.types.give_back(before.device_type);
+        self.labels.give_back(before.labels);
+        let name = registration.name.as_ref().map_or("", |fact| &*fact.value);
+        let row = self.row_mut(index);
+        row.cells = cells;
+        if row.text.is_empty() || row.name().unwrap_or_default() != name {
+            row.text = [id, name].concat().into();
+        }
+        index
+    }
+
+    fn remove(&mut self, id: &str) -> Option<u32> {
+        let (block, at) = self.place(id).ok()?;
+        let index = self.order[block].remove(at);
+        if self.order[block].is_empty() {
+            self.order.remove(block);
+        }
+        let row = std::mem::take(self.row_mut(index));
+        self.types.give_back(row.cells.device_type);
+        self.labels.give_back(row.cells.labels);
+        self.free.push(index);
+        self.count -= 1;
+        Some(index)
+    }
+
+    fn prepare<'f>(&self, filter: &'f Filter) -> Prepared<'f> {
+        let types = match filter.device_type.is_open() {
+            true => Vec::new(),
+            false => (0..self.types.values.len() as u32)
+                .map(|number| {
+                    filter
+                        .device_type
+                        .takes(|wanted| self.types.get(number).is_some_and(|known| **known == *wanted))
+                })
+                .collect(),
+        };
+        let labels = match filter.labels.is_empty() {
+            true => Vec::new(),
+            false => (0..self.labels.values.len() as u32)
+                .map(|number| {
+                    let set = self.labels.get(number);
+                    filter
+                        .labels
+                        .iter()
+                        .all(|choice| choice.takes(|wanted| set.is_some_and(|set| carries(set, wanted))))
+                })
+                .collect(),
+        };
+        Prepared { filter, types, labels }
+    }
+
+    /// The rows that satisfy a filter, in the order in which they lie.
+    pub fn matching(&self, filter: &Filter) -> Vec<u32> {
+        let prepared = self.prepare(filter);
+        if let Some(prefix) = &filter.id_prefix {
+            return self
+                .from(prefix, false)
+                .take_while(|index| self.row(*index).id().starts_with(&**prefix))
+                .filter(|index| prepared.takes(self.row(*index)))
+                .collect();
+        }
+        let mut found = Vec::new();
+        for (chunk, first) in self.chunks.iter().zip((0..).step_by(CHUNK)) {
+            for (row, index) in chunk.iter().zip(first..) {
+                if prepared.takes(row) {
+                    found.push(index);
+                }
+            }
+        }
+        found
+    }
+}
+
+/// Where a device stands: its tenant and row.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Spot {
+    tenant: u32,
+    row: u32,
+}
+
+const NOWHERE: Spot = Spot { tenant: u32::MAX, row: u32::MAX };
+
+/// All devices of all tenants.
+#[derive(Debug, Default)]
+pub struct Fleet {
+    names: BTreeMap<Box<str>, u32>,
+    tenants: Vec<Tenant>,
+    /// By partition and number: where the device stands.
+    numbers: Vec<Vec<Spot>>,
+}
+
+impl Fleet {
+    /// The devices of a tenant; `None` if it never had any.
+    pub fn tenant(&self, tenant: &str) -> Option<&Tenant> {
+        self.names.get(tenant).map(|number| &self.tenants[*number as usize])
+    }
+
+    /// The tenants, by name.
+    pub fn tenants(&self) -> impl Iterator<Item = (&str, &Tenant)> {
+        self.names.iter().map(|(name, number)| (&**name, &self.tenants[*number as usize]))
+    }
+
+    /// How many devices there are.
+    pub fn len(&self) -> usize {
+        self.tenants.iter().map(Tenant::len).sum()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// A device, by its record key.
+    pub fn get(&self, key: &str) -> Option<Listed> {
+        let (tenant, id) = split_key(key);
+        let tenant = self.tenant(tenant)?;
+        Some(tenant.listed(tenant.find(id)?))
+    }
+
+    /// Takes a device as its row tells it.
+    pub fn put(&mut self, partition: u32, key: &str, device: &Device, number: u32) {
+        let (name, id) = split_key(key);
+        let tenant = match self.names.get(name) {
+            Some(&tenant) => tenant,
+            None => {
+                self.names.insert(name.into(), self.tenants.len() as u32);
+                self.tenants.push(Tenant::default());
+                self.tenants.len() as u32 - 1
+            }
+        };
+        let row = self.tenants[tenant as usize].put(id, device, number);
+        let partition = partition as usize;
+        if self.numbers.len() <= partition {
+            self.numbers.resize_with(partition + 1, Vec::new);
+        }
+        let numbers = &mut self.numbers[partition];
+        if numbers.len() <= number as usize {
+            numbers.resize(number as usize + 1, NOWHERE);
+        }
+        numbers[number as usize] = Spot { tenant, row };
+    }
+
+    /// Forgets a device.
+    pub fn remove(&mut self, partition: u32, key: &str) {
+        let (name, id) = split_key(key);
+        let Some(&tenant) = self.names.get(name) else { return };
+        let Some(number) = self.tenants[tenant as usize]
+            .find(id)
+            .map(|row| self.tenants[tenant as usize].row(row).cells.number as usize)
+        else {
+            return;
+        };
+        let row = self.tenants[tenant as usize].remove(id);
+        let spot = self.numbers.get_mut(partition as usize).and_then(|numbers| numbers.get_mut(number));
+        // Another device may have the number by now.
+        if let Some(spot) = spot
+            && Some(*spot) == row.map(|row| Spot { tenant, row })
+        {
+            *spot = NOWHERE;
+        }
+    }
+
+    /// Forgets all devices of a partition.
+    pub fn clear(&mut self, partition: u32) {
+        let Some(spots) = self.numbers.get_mut(partition as usize).map(std::mem::take) else { return };
+        for spot in spots.into_iter().filter(|spot| *spot != NOWHERE) {
+            let tenant = &mut self.tenants[spot.tenant as usize];
+            let id: Box<str> = tenant.row(spot.row).id().into();
+            tenant.remove(&id);
+        }
+    }
+
+    /// Moves the clocks of a device by its number; `None` if no device has it.
+    pub fn move_clocks(&mut self, partition: u32, number: u32, moved: &Moved) -> Option<()> {
+        let cells = self.cells_mut(partition, number)?;
+        let mut clocks = clocks_of(cells);
+        moved.apply(&mut clocks);
+        set_clocks(cells, &clocks);
+        Some(())
+    }
+
+    /// Sets the clocks of a device by its number, as a checkpoint kept them.
+    pub fn set_clocks(&mut self, partition: u32, number: u32, times: [Timestamp; 3], kind: LastActivity) {
+        if let Some(cells) = self.cells_mut(partition, number) {
+            let [last_message, last_activity, last_poll] = times;
+            set_clocks(cells, &Clocks { last_message, last_activity, last_poll, kind, ..Clocks::default() });
+        }
+    }
+
+    /// The cells of a device, by its number.
+    pub fn cells(&self, partition: u32, number: u32) -> Option<&Cells> {
+        let spot =
+            self.numbers.get(partition as usize)?.get(number as usize).filter(|spot| **spot != NOWHERE)?;
+        Some(&self.tenants[spot.tenant as usize].row(spot.row).cells)
+    }
+
+    fn cells_mut(&mut self, partition: u32, number: u32) -> Option<&mut Cells> {
+        let spot =
+            *self.numbers.get(partition as usize)?.get(number as usize).filter(|spot| **spot != NOWHERE)?;
+        Some(&mut self.tenants[spot.tenant as usize].row_mut(spot.row).cells)
+    }
+}
+
+/// The clocks that cells keep; those of the channels are not among them.
+pub fn clocks_of(cells: &Cells) -> Clocks {
+    Clocks {
+        last_message: cells.time(Time::LastMessage).time(),
+        last_activity: cells.time(Time::LastActivity).time(),
+        last_poll: cells.time(Time::LastPoll).time(),
+        kind: cells.kind(),
+        ..Clocks::default()
+    }
+}
+
+fn set_clocks(cells: &mut Cells, clocks: &Clocks) {
+    cells.set(Time::LastMessage, clocks.last_message);
+    cells.set(Time::LastActivity, clocks.last_activity);
+    cells.set(Time::LastPoll, clocks.last_poll);
+    cells.set_kind(clocks.kind);
+}
