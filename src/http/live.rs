@@ -12,7 +12,8 @@ use std::time::Duration;
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use axum::response::sse::{Event, KeepAlive, Sse};
-use futures_util::stream::{self, Stream};
+use axum::response::{IntoResponse, Response};
+use futures_util::stream;
 use serde_json::{Value, json};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
@@ -182,9 +183,11 @@ impl Client {
     }
 }
 
-fn events_of(client: Client) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
+fn events_of(client: Client) -> Response {
     let events = stream::unfold(client, Client::next);
-    Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE).text("still here"))
+    let stream = Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE).text("still here"));
+    // Proxies that gather answers would hold it back.
+    ([("x-accel-buffering", "no")], stream).into_response()
 }
 
 /// `GET …/live`
@@ -194,7 +197,7 @@ pub async fn fleet(
     Path(tenant): Path<String>,
     mut parameters: Parameters,
     headers: HeaderMap,
-) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
+) -> Result<Response, Problem> {
     who.may(Need::Read, &tenant)?;
     let said = parameters.take("lastEventId")?;
     let filter = parameters.filter(app.clock.now())?;
@@ -208,7 +211,7 @@ pub async fn device(
     Path((tenant, device_id)): Path<(String, String)>,
     mut parameters: Parameters,
     headers: HeaderMap,
-) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
+) -> Result<Response, Problem> {
     who.may(Need::Read, &tenant)?;
     let said = parameters.take("lastEventId")?;
     parameters.done()?;

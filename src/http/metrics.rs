@@ -22,6 +22,7 @@ use crate::domain::effect::{Blind, InputTopic};
 use crate::domain::time::Timestamp;
 use crate::log::Topic;
 use crate::query::measures::LATENESS_BOUNDS;
+use crate::query::partition::Known as Partition;
 use crate::query::view::State as Known;
 use crate::stats::Counts;
 
@@ -84,6 +85,12 @@ pub const METRICS: &[Metric] = &[
         Kind::Gauge,
         &["partition"],
         "Now less the commit of the last entry that the view applied. An idle partition has one every 10 s.",
+    ),
+    metric(
+        "lastseen_consumer_lag_records",
+        Kind::Gauge,
+        &["partition", "topic"],
+        "Records of an input that the processor has not consumed yet: control, connections, activity. Looked at every 5 s.",
     ),
     metric(
         "lastseen_partition_clock_seconds",
@@ -326,7 +333,7 @@ fn seconds(at: Timestamp) -> f64 {
 fn samples(app: &App, known: &Known, name: &str) -> Vec<Sample> {
     let now = app.clock.now();
     let flag = |is: bool| if is { 1.0 } else { 0.0 };
-    let by_partition = |sample: &dyn Fn(&crate::query::partition::Known) -> f64| -> Vec<Sample> {
+    let by_partition = |sample: &dyn Fn(&Partition) -> f64| -> Vec<Sample> {
         known
             .partitions
             .iter()
@@ -346,13 +353,24 @@ fn samples(app: &App, known: &Known, name: &str) -> Vec<Sample> {
         "lastseen_view_freshness_seconds" => {
             by_partition(&|one| one.committed_at.known().map_or(0.0, |at| (now - at).0 as f64 / 1000.0))
         }
+        "lastseen_consumer_lag_records" => {
+            let each = known.partitions.iter().zip(0u32..);
+            let of = |(one, number): (&Partition, u32)| {
+                let lag = one.lag;
+                InputTopic::ALL
+                    .iter()
+                    .zip(lag)
+                    .map(move |(topic, lag)| (vec![number.to_string(), topic.word().to_owned()], lag as f64))
+            };
+            each.flat_map(of).collect()
+        }
         "lastseen_partition_clock_seconds" => by_partition(&|one| seconds(one.clock)),
         "lastseen_partition_clock_lag_seconds" => {
             by_partition(&|one| one.clock.known().map_or(0.0, |at| (now - at).0 as f64 / 1000.0))
         }
         "lastseen_partition_blind" => {
             let each = known.partitions.iter().zip(0u32..);
-            let of = |(one, number): (&crate::query::partition::Known, u32)| {
+            let of = |(one, number): (&Partition, u32)| {
                 let blind = one.blind;
                 Blind::ALL.iter().map(move |why| {
                     (vec![number.to_string(), why.word().to_owned()], flag(blind == Some(*why)))

@@ -333,7 +333,12 @@ async fn in_time(State(app): State<App>, request: Request, next: Next) -> Respon
 /// What holds for every answer: it is counted, errors are problems, and browsers are told to guess nothing.
 async fn every_answer(State(app): State<App>, request: Request, next: Next) -> Response {
     let may_have_body = !request.body().is_end_stream() && request.version() < Version::HTTP_2;
-    let mut response = next.run(request).await;
+    let mut response = if is_forged(&request) {
+        let why = "a page of another site sent this; a browser adds its user's credentials to such a request by itself";
+        problem::forbidden(why).into_response()
+    } else {
+        next.run(request).await
+    };
     let status = response.status();
     let kind =
         response.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
@@ -350,6 +355,23 @@ async fn every_answer(State(app): State<App>, request: Request, next: Next) -> R
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
+}
+
+/// Whether a browser sends this for a page of another site: it would add the credentials of basic authentication.
+/// Programs send none of these headers.
+fn is_forged(request: &Request) -> bool {
+    if request.method().is_safe() {
+        return false;
+    }
+    let headers = request.headers();
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    if text("sec-fetch-site").is_some_and(|site| site != "same-origin" && site != "none") {
+        return true;
+    }
+    let Some(origin) = headers.get(header::ORIGIN) else { return false };
+    let own = request.uri().authority().map(|own| own.as_str()).or_else(|| text("host"));
+    let theirs = origin.to_str().ok().and_then(|origin| origin.split_once("://")).map(|(_, theirs)| theirs);
+    theirs.is_none() || theirs != own
 }
 
 fn plain_problem(status: StatusCode, body_bytes: usize) -> Problem {

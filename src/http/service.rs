@@ -83,7 +83,7 @@ impl Service {
         if let Some(why) = anew {
             tracing::warn!("the view: {why}");
         }
-        let view = Arc::new(View::new(history, config.partitions));
+        let view = Arc::new(View::new(history, config.partitions, config.feed.window));
         let Tools { mut archive, append, tokens, clock, stats } = tools;
         let base = Base {
             view: Arc::clone(&view),

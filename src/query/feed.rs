@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::clock::Clock;
+use crate::domain::effect::InputTopic;
 use crate::domain::time::Millis;
 use crate::engine::journal::{self, Entry};
 use crate::follow::Record;
@@ -19,10 +20,13 @@ use crate::log::Topic;
 use crate::wire::row;
 
 use super::history::{HistoryError, Position};
-use super::view::{View, ViewError};
+use super::view::{Standing, View, ViewError};
 
 /// Entries that are applied of one partition before the next is looked at.
 const TURN: usize = 200;
+
+/// How often it looks how much of the inputs is not consumed yet: a request for each of them.
+const LAG_EVERY: Duration = Duration::from_secs(5);
 
 /// How the feed goes about it.
 #[derive(Clone, Debug)]
@@ -33,11 +37,18 @@ pub struct FeedConfig {
     pub checkpoint: Duration,
     /// For how long the past is kept.
     pub kept: Option<Millis>,
+    /// Changes that the live feed keeps for those who come back.
+    pub window: usize,
 }
 
 impl Default for FeedConfig {
     fn default() -> FeedConfig {
-        FeedConfig { pause: Duration::from_millis(20), checkpoint: Duration::from_secs(30), kept: None }
+        FeedConfig {
+            pause: Duration::from_millis(20),
+            checkpoint: Duration::from_secs(30),
+            kept: None,
+            window: 65_536,
+        }
     }
 }
 
@@ -104,6 +115,7 @@ pub fn feed(
     restore(view)?;
     let mut chases: Vec<Chase> = (0..partitions).map(Chase::new).collect();
     let mut kept_at = clock.elapsed();
+    let mut looked_at = None;
     while !stop.load(Ordering::Relaxed) {
         let mut is_idle = true;
         for chase in &mut chases {
@@ -114,6 +126,11 @@ pub fn feed(
                 }
                 Err(error) => return Err(error),
             }
+        }
+        let now = clock.elapsed();
+        if looked_at.is_none_or(|before| now.saturating_sub(before) >= LAG_EVERY) {
+            looked_at = Some(now);
+            look_at_inputs(view, archive);
         }
         if clock.elapsed().saturating_sub(kept_at) >= config.checkpoint {
             kept_at = clock.elapsed();
@@ -127,6 +144,24 @@ pub fn feed(
         }
     }
     Ok(view.checkpoint()?)
+}
+
+/// Notes how much of the inputs is not consumed yet. A log that does not answer is asked again the next time.
+fn look_at_inputs(view: &View, archive: &mut dyn Archive) {
+    for Standing { partition, .. } in view.standing() {
+        for (index, input) in InputTopic::ALL.iter().enumerate() {
+            let Ok(bounds) = archive.bounds(Topic::Input(*input), partition) else { return };
+            view.change(|state| {
+                let known = &mut state.partitions[partition as usize];
+                if known.seq > 0 && known.measures.entries == 0 {
+                    // Since the restart no entry has told the positions yet.
+                    return;
+                }
+                // What was deleted before it was read cannot be consumed any more.
+                known.lag[index] = bounds.high.saturating_sub(known.positions[index].max(bounds.low));
+            });
+        }
+    }
 }
 
 /// Takes what the database kept.

@@ -13,7 +13,7 @@ use crate::domain::policy::Severity;
 use crate::domain::time::{Millis, Timestamp};
 use crate::wire::rfc3339;
 
-use super::cells::{self, Cells, Field, Moment, TIMES, Time};
+use super::cells::{self, Cells, Field, Moment, Time};
 
 /// A filter that cannot be understood: which parameter, and what would be right.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -61,13 +61,19 @@ struct Allowed {
     bits: u16,
 }
 
+/// A term over a time: its rank lies within these.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Bound {
+    time: Time,
+    from: u64,
+    below: u64,
+}
+
 /// A filter, read. Texts are not yet held against a tenant's types and labels; see [`super::fleet`].
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Filter {
     words: Vec<Allowed>,
-    /// By [`Time`]: ranks from which on, and below which.
-    after: [Option<u64>; TIMES],
-    before: [Option<u64>; TIMES],
+    bounds: Vec<Bound>,
     /// Reason codes of the disconnect.
     reason_codes: Vec<u8>,
     /// Types.
@@ -248,14 +254,11 @@ impl Filter {
                 };
                 let Some(time) = Time::from_word(time) else { return Ok(false) };
                 let rank = Moment::new(moment(value, now).map_err(bad)?).rank();
-                // Said twice, both must hold.
-                if is_after {
-                    let known = &mut self.after[time as usize];
-                    *known = Some(known.map_or(rank, |known| known.max(rank)));
-                } else {
-                    let known = &mut self.before[time as usize];
-                    *known = Some(known.map_or(rank, |known| known.min(rank)));
-                }
+                let bound = match is_after {
+                    true => Bound { time, from: rank, below: u64::MAX },
+                    false => Bound { time, from: 0, below: rank },
+                };
+                self.bounds.push(bound);
             }
         }
         Ok(true)
@@ -269,11 +272,8 @@ impl Filter {
                 return false;
             }
         }
-        for (index, moment) in cells.times.iter().enumerate() {
-            let rank = moment.rank();
-            if self.after[index].is_some_and(|after| rank < after)
-                || self.before[index].is_some_and(|before| rank >= before)
-            {
+        for bound in &self.bounds {
+            if !(bound.from..bound.below).contains(&cells.time(bound.time).rank()) {
                 return false;
             }
         }

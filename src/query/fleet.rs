@@ -101,6 +101,8 @@ impl<K: Clone + Eq + Hash> Shared<K> {
     }
 }
 
+const _: () = assert!(size_of::<Row>() <= 80, "a scan reads 80 bytes a device");
+
 /// The devices of one tenant.
 #[derive(Debug, Default)]
 pub struct Tenant {

@@ -307,7 +307,7 @@ impl History {
     ) -> Result<(Vec<Output>, Option<Place>), HistoryError> {
         let mut prefix = prefixed(what.prefix(), key);
         prefix.push(END);
-        self.page(&prefix, span, after, limit, |_, value| {
+        self.page(&prefix, (span.0, span.1, self.horizon()), after, limit, |_, value| {
             output::decode(what.kind(), value).ok().filter(|output| keep(output))
         })
     }
@@ -326,7 +326,7 @@ impl History {
     ) -> Result<(Vec<Output>, Option<Place>), HistoryError> {
         let mut prefix = prefixed(LOG_OF_TENANT, tenant);
         prefix.push(END);
-        self.page(&prefix, span, after, limit, |_, key| {
+        self.page(&prefix, (span.0, span.1, self.horizon()), after, limit, |_, key| {
             let value = self.db.get_cf(self.past(), key).ok()??;
             output::decode(OutputKind::ConnectionLog, &value).ok().filter(|output| keep(output))
         })
@@ -350,8 +350,13 @@ impl History {
             None => prefixed(ALARM_OF_TENANT, tenant),
         };
         prefix.push(END);
-        self.page(&prefix, span, after, limit, |_, value| {
-            output::decode(OutputKind::Alarms, value).ok().filter(|output| keep(output))
+        // An open alarm is told however long ago it was raised.
+        let horizon = self.horizon();
+        self.page(&prefix, (span.0, span.1, Timestamp::NEVER), after, limit, |_, value| {
+            let output = output::decode(OutputKind::Alarms, value).ok()?;
+            let is_open =
+                matches!(&output.effect.kind, EffectKind::Alarm(alarm) if alarm.state != AlarmState::Cleared);
+            ((is_open || output.effect.recorded_at >= horizon) && keep(&output)).then_some(output)
         })
     }
 
@@ -360,7 +365,7 @@ impl History {
     /// # Errors
     /// The database fails.
     pub fn of_monitor(&self, limit: usize) -> Result<Vec<(u32, Output)>, HistoryError> {
-        let span = (Timestamp::NEVER, Timestamp::MAX);
+        let span = (Timestamp::NEVER, Timestamp::MAX, self.horizon());
         let (found, _) = self.page(&[OF_PARTITION], span, None, limit, |key, value| {
             let partition = u32::from_be_bytes(key.get(9..13)?.try_into().ok()?);
             Some((partition, output::decode(OutputKind::Audit, value).ok()?))
@@ -371,12 +376,12 @@ impl History {
     fn page<T>(
         &self,
         prefix: &[u8],
-        (from, to): (Timestamp, Timestamp),
+        (from, to, horizon): (Timestamp, Timestamp, Timestamp),
         after: Option<&[u8]>,
         limit: usize,
         read: impl Fn(&[u8], &[u8]) -> Option<T>,
     ) -> Result<(Vec<T>, Option<Place>), HistoryError> {
-        let from = from.max(self.horizon());
+        let from = from.max(horizon);
         let mut before = prefix.to_vec();
         before.extend_from_slice(&ordered(to));
         if let Some(after) = after.filter(|after| after.starts_with(prefix) && **after < *before) {
@@ -577,3 +582,7 @@ fn is_over(key: &[u8], value: &[u8], horizon: i64) -> bool {
     }
     true
 }
+
+#[cfg(test)]
+#[path = "history_tests.rs"]
+mod tests;

@@ -79,6 +79,8 @@ pub struct Request {
     pub after: Option<Cursor>,
     /// What relative times count from.
     pub now: Option<Timestamp>,
+    /// Whether to count what satisfies the filter, by facet.
+    pub counts: bool,
 }
 
 /// A page.
@@ -90,7 +92,7 @@ pub struct Page {
     pub next: Option<Cursor>,
     /// How many devices satisfy the filter, on all pages.
     pub matched: usize,
-    /// By facet and word: how many of them.
+    /// By facet and word, how many of them; empty unless asked for.
     pub counts: Counts,
 }
 
@@ -133,7 +135,10 @@ pub fn count<'c>(all: impl Iterator<Item = &'c Cells>) -> Counts {
 /// Answers a request over one tenant's devices.
 pub fn list(tenant: &Tenant, request: &Request) -> Page {
     let found = tenant.matching(&request.filter);
-    let counts = count(found.iter().map(|index| &tenant.row(*index).cells));
+    let counts = match request.counts {
+        true => count(found.iter().map(|index| &tenant.row(*index).cells)),
+        false => Counts::new(),
+    };
     let matched = found.len();
     let after = request.after.as_ref().map(|cursor| (cursor.rank, &*cursor.id));
     let rank = |index: u32| match request.sort {
@@ -142,7 +147,11 @@ pub fn list(tenant: &Tenant, request: &Request) -> Page {
         Sort::By(time, true) => u64::MAX - tenant.row(index).cells.time(time).rank(),
     };
     // One more than asked for tells whether there is another page.
-    let mut page = first(tenant, found, request.limit + 1, after, rank);
+    let wanted = request.limit + 1;
+    let mut page = match request.sort {
+        Sort::Id => by_id(tenant, found, after.map_or("", |(_, id)| id), wanted),
+        Sort::By(..) => first(tenant, &found, wanted, after, rank),
+    };
     let is_last = page.len() <= request.limit;
     page.truncate(request.limit);
     let next = page.last().filter(|_| !is_last).map(|index| Cursor {
@@ -158,35 +167,39 @@ pub fn list(tenant: &Tenant, request: &Request) -> Page {
 /// The first `limit` of `found` by (rank, id), behind `after`.
 fn first(
     tenant: &Tenant,
-    mut found: Vec<u32>,
+    found: &[u32],
     limit: usize,
     after: Option<(u64, &str)>,
     rank: impl Fn(u32) -> u64,
 ) -> Vec<u32> {
+    // Ranks side by side: to compare them where they lie would be a wait for memory each time.
+    let mut ranked: Vec<(u64, u32)> = found.iter().map(|index| (rank(*index), *index)).collect();
+    let ties = |wanted: u64| found.iter().copied().filter(|index| rank(*index) == wanted).collect();
     let mut page = Vec::new();
     if let Some((after, id)) = after {
-        let ties = found.iter().copied().filter(|index| rank(*index) == after).collect();
-        page = by_id(tenant, ties, id, limit);
-        found.retain(|index| rank(*index) > after);
+        page = by_id(tenant, ties(after), id, limit);
+        ranked.retain(|(rank, _)| *rank > after);
     }
     let wanted = limit - page.len();
-    let mut ties = Vec::new();
     if wanted == 0 {
         return page;
     }
-    if found.len() > wanted {
+    let mut last = None;
+    if ranked.len() > wanted {
         // Those below the rank of the last one are on the page, whatever their ids; of that rank, some.
-        let (_, last, _) = found.select_nth_unstable_by_key(wanted - 1, |index| rank(*index));
-        let last = rank(*last);
-        ties = found.iter().copied().filter(|index| rank(*index) == last).collect();
-        found.retain(|index| rank(*index) < last);
+        let (_, (rank, _), _) = ranked.select_nth_unstable_by_key(wanted - 1, |(rank, _)| *rank);
+        last = Some(*rank);
+        ranked.truncate(wanted);
+        ranked.retain(|(rank, _)| Some(*rank) != last);
     }
-    found.sort_unstable_by(|a, b| {
-        rank(*a).cmp(&rank(*b)).then_with(|| tenant.row(*a).id().cmp(tenant.row(*b).id()))
+    ranked.sort_unstable_by(|(rank, a), (other, b)| {
+        rank.cmp(other).then_with(|| tenant.row(*a).id().cmp(tenant.row(*b).id()))
     });
-    page.append(&mut found);
-    let rest = limit - page.len();
-    page.append(&mut by_id(tenant, ties, "", rest));
+    page.extend(ranked.into_iter().map(|(_, index)| index));
+    if let Some(last) = last {
+        let rest = limit - page.len();
+        page.append(&mut by_id(tenant, ties(last), "", rest));
+    }
     page
 }
 

@@ -257,7 +257,7 @@ proptest! {
             prop_assert!(devices.is_empty());
             return Ok(());
         };
-        let mut request = Request { filter: filter.clone(), sort, limit, after: None, now: Some(now) };
+        let mut request = Request { filter: filter.clone(), sort, limit, after: None, now: Some(now), counts: true };
         let mut found: Vec<String> = Vec::new();
         loop {
             let page = list(tenant, &request);

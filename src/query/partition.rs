@@ -40,6 +40,8 @@ pub struct Known {
     pub waiting: u64,
     /// How far the inputs are consumed.
     pub positions: Positions,
+    /// Records of each input that were not consumed yet, as last looked; counted by offset.
+    pub lag: Positions,
     /// What became of commands.
     pub outcomes: Outcomes,
     /// Counters.
@@ -65,6 +67,7 @@ impl Default for Known {
             caught_up: false,
             waiting: 0,
             positions: Positions::default(),
+            lag: Positions::default(),
             outcomes: Outcomes::default(),
             measures: Measures::default(),
             moved: Vec::new(),

@@ -25,9 +25,6 @@ use super::live::{Change, Live};
 use super::outcomes::Became;
 use super::partition::Known;
 
-/// Changes that the live feed keeps for those who come back.
-const FEED: usize = 65_536;
-
 /// What is wrong with what was followed.
 #[derive(Debug, thiserror::Error)]
 pub enum ViewError {
@@ -96,14 +93,15 @@ pub struct Standing {
 }
 
 impl View {
-    /// An empty view over what `history` keeps, of so many partitions. [`super::feed::feed`] fills it.
-    pub fn new(history: History, partitions: u32) -> View {
+    /// An empty view over what `history` keeps, of so many partitions; its live feed keeps `window` changes.
+    /// [`super::feed::feed`] fills it.
+    pub fn new(history: History, partitions: u32, window: usize) -> View {
         let mut state = State::default();
         state.partitions.resize_with(partitions as usize, Known::default);
         View {
             state: RwLock::new(state),
             history,
-            live: Live::new(FEED),
+            live: Live::new(window),
             wakes: RwLock::default(),
             failure: RwLock::default(),
         }

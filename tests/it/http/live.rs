@@ -66,6 +66,51 @@ fn who_was_away_goes_on_where_it_stood() {
 }
 
 #[test]
+fn who_cannot_follow_is_cut_off_with_a_word_and_told_what_to_do() {
+    let bench = Bench::with_window(lastseen::http::Limits::default(), 5);
+    bench.send(&[connected("a")]);
+    let mut stream = bench.stream("/v1/tenants/acme/live?idPrefix=x", None);
+    let mark = bench.get("/v1/tenants/acme/devices").good()["mark"].as_str().unwrap().to_owned();
+    // More at once than is kept: whoever stood before it has missed some.
+    bench.send(&(0..400).map(|number| connected(&format!("b{number}"))).collect::<Vec<_>>());
+    let bye = stream.next().unwrap();
+    assert_eq!((bye.event.as_str(), &bye.data["reason"]), ("bye", &json!("too_slow")));
+    assert!(bye.data["detail"].as_str().unwrap().contains("read the list again"));
+    assert!(stream.next().is_none());
+    // Coming back, it learns the same, and goes on from now.
+    let mut again = bench.stream("/v1/tenants/acme/live", Some(&mark));
+    let reset = again.next().unwrap();
+    assert_eq!(reset.event, "reset");
+    bench.send(&[disconnected("a")]);
+    assert_eq!(again.next().unwrap().data["device"]["deviceId"], "a");
+}
+
+#[test]
+fn hundreds_watch_and_each_sees_what_is_theirs() {
+    use std::io::{BufRead, BufReader, Write};
+    let bench = Bench::new();
+    bench.send(&[connected("a"), connected("b")]);
+    let open = |device: &str| {
+        let mut socket = std::net::TcpStream::connect(bench.address()).unwrap();
+        socket.set_read_timeout(Some(super::PATIENCE)).unwrap();
+        let path = format!("/v1/tenants/acme/live?idPrefix={device}&connection=DISCONNECTED");
+        let secret = super::VIEWER;
+        write!(socket, "GET {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {secret}\r\n\r\n").unwrap();
+        let mut lines = BufReader::new(socket).lines();
+        assert!(lines.next().unwrap().unwrap().contains("200"));
+        lines
+    };
+    let clients: Vec<_> = (0..300).map(|number| open(if number % 2 == 0 { "a" } else { "b" })).collect();
+    bench.send(&[disconnected("b")]);
+    bench.send(&[disconnected("a")]);
+    for (number, lines) in clients.into_iter().enumerate() {
+        let data = lines.map_while(Result::ok).find(|line| line.starts_with("data: ")).expect("an event");
+        let own = if number % 2 == 0 { "\"deviceId\":\"a\"" } else { "\"deviceId\":\"b\"" };
+        assert!(data.contains(own), "client {number} sees {data}");
+    }
+}
+
+#[test]
 fn a_stream_of_one_device_begins_with_its_present_state() {
     let mut bench = Bench::new();
     bench.send(&[connected("a"), connected("b")]);

@@ -52,6 +52,8 @@ pub struct Bench {
     pub stats: Arc<Stats>,
     pub dir: tempfile::TempDir,
     pub limits: Limits,
+    /// Changes that the live feed keeps.
+    pub window: usize,
     agent: ureq::Agent,
 }
 
@@ -102,6 +104,11 @@ impl Bench {
     }
 
     pub fn with(limits: Limits) -> Bench {
+        Bench::with_window(limits, 10_000)
+    }
+
+    /// With a live feed that keeps so few changes.
+    pub fn with_window(limits: Limits, window: usize) -> Bench {
         let dir = tempfile::tempdir().expect("a directory");
         let clock = Clock::accelerated(Timestamp::from_millis(START), SPEED);
         let stamps = clock.clone();
@@ -110,7 +117,8 @@ impl Bench {
         let log = EmbeddedLog::open(dir.path().join("log"), config, Arc::new(move || stamps.now()))
             .expect("the log opens");
         let stats = Arc::new(Stats::default());
-        let mut bench = Bench { clock, log, service: None, worker: None, stats, dir, limits, agent: agent() };
+        let agent = agent();
+        let mut bench = Bench { clock, log, service: None, worker: None, stats, dir, limits, window, agent };
         bench.start_processor();
         bench.start_service();
         bench.until_ready();
@@ -174,6 +182,7 @@ impl Bench {
                 pause: Duration::from_millis(2),
                 checkpoint: Duration::from_millis(200),
                 kept: None,
+                window: self.window,
             },
             server: ServerConfig { listen: SocketAddr::from(([127, 0, 0, 1], 0)), tls },
             limits: self.limits.clone(),
@@ -335,5 +344,77 @@ impl Stream {
                 return Some(Seen { event, data: serde_json::from_str(&data).expect("JSON"), id });
             }
         }
+    }
+}
+
+/// The real binary, serving; ended when dropped.
+pub struct Serving {
+    child: std::process::Child,
+    /// Where it answers.
+    pub address: String,
+    /// How many lines of what it tells of itself hold a secret.
+    leaks: Option<JoinHandle<usize>>,
+    agent: ureq::Agent,
+}
+
+impl Serving {
+    /// Runs it and waits until it says where it answers.
+    pub fn start(mut command: std::process::Command) -> Serving {
+        use std::process::Stdio;
+        let mut child = command
+            .args(["--set", "http.listen=127.0.0.1:0", "--log-format", "json"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("it runs");
+        let mut lines = BufReader::new(child.stderr.take().expect("a pipe")).lines();
+        let mut told = String::new();
+        let address = loop {
+            let line =
+                lines.next().unwrap_or_else(|| panic!("it ended without an address:\n{told}")).unwrap();
+            let said: Value = serde_json::from_str(&line).unwrap_or_default();
+            if let Some(address) =
+                said.pointer("/fields/address").or(said.get("address")).and_then(Value::as_str)
+            {
+                break address.trim_start_matches("http://").to_owned();
+            }
+            told.push_str(&line);
+            told.push('\n');
+        };
+        // The rest is drained, so that it can go on telling.
+        let leaks = std::thread::spawn(move || {
+            lines.map_while(Result::ok).filter(|line| line.contains("lst_")).count()
+        });
+        Serving { child, address, leaks: Some(leaks), agent: agent() }
+    }
+
+    /// Asks it; status and body.
+    pub fn ask(&self, method: &str, path: &str, secret: &str, body: &str) -> (u16, Value) {
+        let request = ureq::http::Request::builder()
+            .method(method)
+            .uri(format!("http://{}{path}", self.address))
+            .header("authorization", format!("Bearer {secret}"))
+            .header("content-type", "application/json")
+            .body(body.to_owned())
+            .unwrap();
+        let mut answer = self.agent.run(request).unwrap_or_else(|error| panic!("{method} {path}: {error}"));
+        let text = answer.body_mut().read_to_string().unwrap();
+        (answer.status().as_u16(), serde_json::from_str(&text).unwrap_or_default())
+    }
+
+    /// kill -9; how many lines held a secret.
+    pub fn kill(mut self) -> usize {
+        self.child.kill().expect("it is killed");
+        self.child.wait().expect("it ends");
+        self.leaks.take().map_or(0, |leaks| leaks.join().expect("lines"))
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }

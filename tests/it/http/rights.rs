@@ -84,6 +84,29 @@ fn one_tenant_neither_sees_nor_disturbs_another() {
 }
 
 #[test]
+fn a_page_of_another_site_commands_nothing() {
+    let bench = Bench::new();
+    bench.send(&[message("pump-1")]);
+    let own = format!("http://{}", bench.address());
+    let ask = |method: &str, headers: &[(&str, &str)]| {
+        let mut all = vec![("authorization", format!("Bearer {OPERATOR}"))];
+        all.extend(headers.iter().map(|(name, value)| (*name, (*value).to_owned())));
+        let body = r#"{"minutes":5}"#;
+        let path = "/v1/tenants/acme/devices/pump-1";
+        let path = if method == "GET" { path.to_owned() } else { format!("{path}/required-interval") };
+        bench.ask(bench.address(), method, &path, &all, (method != "GET").then_some(body)).status
+    };
+    // As browsers say whose page it is that sends.
+    assert_eq!(ask("PUT", &[("sec-fetch-site", "cross-site")]), 403);
+    assert_eq!(ask("PUT", &[("sec-fetch-site", "same-site")]), 403);
+    assert_eq!(ask("PUT", &[("origin", "https://evil.example")]), 403);
+    assert_eq!(ask("PUT", &[("origin", "null")]), 403);
+    assert_eq!(ask("PUT", &[("sec-fetch-site", "same-origin"), ("origin", &own)]), 202);
+    assert_eq!(ask("PUT", &[]), 202, "a program says nothing");
+    assert_eq!(ask("GET", &[("sec-fetch-site", "cross-site")]), 200, "its page cannot read the answer");
+}
+
+#[test]
 fn what_concerns_all_tenants_takes_a_token_for_all() {
     let bench = Bench::new();
     for path in ["/v1/policy", "/v1/monitor", "/metrics"] {
