@@ -39,19 +39,25 @@ pub struct Demo {
     /// (default: 7080, or any that is free if that is taken)
     #[cfg(feature = "http")]
     #[arg(long, value_name = "PORT", value_parser = http_port)]
-    http_port: Option<Option<u16>>,
+    http_port: Option<Port>,
     /// Print every output as a line of JSON
     #[arg(long)]
     json: bool,
 }
 
 #[cfg(feature = "http")]
-fn http_port(text: &str) -> Result<Option<u16>, String> {
+fn http_port(text: &str) -> Result<Port, String> {
     if text == "off" {
-        return Ok(None);
+        return Ok(Port(None));
     }
-    text.parse().map(Some).map_err(|_| "it must be a port, 0 for any that is free, or off".to_owned())
+    let port = text.parse().map_err(|_| "it must be a port, 0 for any that is free, or off".to_owned())?;
+    Ok(Port(Some(port)))
 }
+
+/// What `--http-port` says; none: off.
+#[cfg(feature = "http")]
+#[derive(Clone, Copy, Debug)]
+struct Port(Option<u16>);
 
 impl Demo {
     #[cfg(feature = "rocksdb")]
@@ -63,7 +69,7 @@ impl Demo {
         #[cfg(feature = "http")]
         let http = match self.http_port {
             None => Some(HttpPort::Preferred(7080)),
-            Some(port) => port.map(HttpPort::Exactly),
+            Some(Port(port)) => port.map(HttpPort::Exactly),
         };
         #[cfg(not(feature = "http"))]
         let http = None;

@@ -57,7 +57,12 @@ pub fn start(
         dir: config.data_dir.join(DIR),
         log_name: log_name.to_owned(),
         partitions: config.partitions,
-        feed: FeedConfig { pause, checkpoint: config.state_checkpoint, kept: http.history },
+        feed: FeedConfig {
+            pause,
+            checkpoint: config.state_checkpoint,
+            kept: http.history,
+            ..FeedConfig::default()
+        },
         server: ServerConfig { listen, tls },
         limits: Limits {
             body_bytes: http.body_bytes,

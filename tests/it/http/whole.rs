@@ -1,9 +1,8 @@
 //! The whole of it: a fleet with every story, the real binary, TLS.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::ops::ControlFlow;
-use std::process::Stdio;
 use std::sync::Arc;
 
 use lastseen::demo::fleet::Fleet;
@@ -15,10 +14,9 @@ use lastseen::engine::table::Kind;
 use lastseen::log::{Append, OutRecord, Topic};
 use lastseen::wire::partition;
 use lastseen::wire::state::device_json;
-use serde_json::Value;
 use tokio_rustls::rustls;
 
-use super::{Bench, PARTITIONS, ROOT, START, until};
+use super::{Bench, PARTITIONS, ROOT, START, Serving, until};
 use crate::cli::Shell;
 
 /// What the simulated fleet says of a minute, over HTTP, and what recovery finds in the log, device by device.
@@ -121,54 +119,63 @@ fn the_real_binary_makes_tokens_serves_and_withdraws_them() {
     let twice = shell.run(&["token", "kim", "--tenant", "acme", "--role", "viewer", "--file", "tokens.toml"]);
     assert_eq!(twice.code, 2);
     assert!(twice.err.contains("there twice"), "{}", twice.err);
-    let mut command = shell.command(&[
+    let serving = Serving::start(shell.command(&[
         "run",
         "--log",
         "embedded",
         "--data-dir",
         "data",
         "--set",
-        "http.listen=127.0.0.1:0",
-        "--set",
         "http.tokens=tokens.toml",
-        "--log-format",
-        "json",
-    ]);
-    let mut child =
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-    let address = loop {
-        let line = lines.next().expect("it says where it answers").unwrap();
-        let said: Value = serde_json::from_str(&line).unwrap();
-        if let Some(address) = said.pointer("/fields/address").or(said.get("address")).and_then(Value::as_str)
-        {
-            break address.trim_start_matches("http://").to_owned();
-        }
-    };
-    // The rest is drained, so that it can go on telling.
-    let rest =
-        std::thread::spawn(move || lines.map_while(Result::ok).filter(|line| line.contains("lst_")).count());
-    let agent = super::agent();
-    let post = |secret: &str, body: &'static str| {
-        let request = agent.post(format!("http://{address}/v1/tenants/acme/events"));
-        request
-            .header("authorization", format!("Bearer {secret}"))
-            .content_type("application/json")
-            .send(body)
-    };
-    let sent = post(&secret, r#"{"deviceId":"pump-1","connected":{"channel":"mqtt"}}"#).unwrap();
-    assert_eq!(sent.status(), 202);
+    ]));
+    let events = "/v1/tenants/acme/events";
+    let sent =
+        serving.ask("POST", events, &secret, r#"{"deviceId":"pump-1","connected":{"channel":"mqtt"}}"#);
+    assert_eq!(sent.0, 202, "{}", sent.1);
     until("the device is shown", || {
-        let request = agent.get(format!("http://{address}/v1/tenants/acme/devices/pump-1"));
-        let mut answer = request.header("authorization", format!("Bearer {secret}")).call().unwrap();
-        let text = answer.body_mut().read_to_string().unwrap();
-        text.contains("\"connection\":\"CONNECTED\"").then_some(())
+        let (_, device) = serving.ask("GET", "/v1/tenants/acme/devices/pump-1", &secret, "");
+        (device["connection"] == "CONNECTED").then_some(())
     });
     shell.write("tokens.toml", "");
-    until("the token is withdrawn", || (post(&secret, "{}").unwrap().status() == 401).then_some(()));
+    until("the token is withdrawn", || (serving.ask("POST", events, &secret, "{}").0 == 401).then_some(()));
+    assert_eq!(serving.kill(), 0, "a secret in what it tells of itself");
+}
+
+#[test]
+fn the_demo_prints_a_token_that_works() {
+    use std::io::{BufRead, BufReader};
+    use std::process::Stdio;
+    let shell = Shell::new();
+    let refused = shell.run(&["demo", "--http-port", "web"]);
+    assert_eq!(refused.code, 2);
+    assert!(refused.err.contains("0 for any that is free, or off"), "{}", refused.err);
+    let mut command = shell.command(&[
+        "demo",
+        "--http-port",
+        "0",
+        "--devices",
+        "30",
+        "--speed",
+        "60",
+        "--data-dir",
+        "data",
+    ]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let said = lines.find(|line| line.starts_with("Ask it: ")).expect("it says where it answers");
+    let (address, secret) = said.trim_start_matches("Ask it: ").split_once(", token ").unwrap();
+    let drained = std::thread::spawn(move || lines.count());
+    let agent = super::agent();
+    until("the fleet is shown", || {
+        let request = agent.get(format!("{address}/v1/tenants/acme/summary"));
+        let mut answer = request.header("authorization", format!("Bearer {secret}")).call().unwrap();
+        let summary: serde_json::Value =
+            serde_json::from_str(&answer.body_mut().read_to_string().unwrap()).unwrap();
+        (summary["devices"].as_u64() > Some(5)).then_some(())
+    });
     child.kill().unwrap();
     child.wait().unwrap();
-    assert_eq!(rest.join().unwrap(), 0, "a secret in the log");
+    drained.join().unwrap();
 }
 
 #[test]

@@ -4,5 +4,7 @@ mod histories;
 mod log;
 pub mod main_job;
 mod proxy;
+#[cfg(feature = "http")]
+mod query;
 mod replay;
 mod topics;
