@@ -40,6 +40,10 @@ pub struct Counts {
     pub clocks: BTreeMap<u32, Timestamp>,
     /// Partitions that are blind, and why.
     pub blind: BTreeMap<u32, Blind>,
+    /// Records that were read and wait to be taken, and their bytes; and the most that ever waited.
+    pub waiting: (usize, usize),
+    /// See there.
+    pub most_waiting: (usize, usize),
     /// Transactions that the shadow auditor derived again and found the same.
     pub audited: u64,
     /// Partitions in which it found a difference.
@@ -105,6 +109,14 @@ impl Stats {
 
     pub(crate) fn set_clock(&self, partition: u32, clock: Timestamp) {
         self.with(|counts| counts.clocks.insert(partition, clock));
+    }
+
+    pub(crate) fn set_waiting(&self, records: usize, bytes: usize) {
+        self.with(|counts| {
+            counts.waiting = (records, bytes);
+            let most = counts.most_waiting;
+            counts.most_waiting = (most.0.max(records), most.1.max(bytes));
+        });
     }
 
     pub(crate) fn set_blind(&self, partition: u32, blind: Option<Blind>) {

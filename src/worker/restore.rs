@@ -96,10 +96,12 @@ impl<L: Log, S: Checkpoints> Worker<L, S> {
         );
         self.stats.set_devices(number, partition.core.table.len());
         let all = (0..partition.core.table.capacity()).collect();
+        let blind = partition.core.blind.map(|(why, _)| why);
         Ok(Owned {
             partition,
             store,
             queues: Default::default(),
+            held: [false; INPUTS],
             // What the log had beyond the checkpoint is not in it yet; without one, nothing is.
             dirty: if is_new { BTreeSet::new() } else { all },
             gone,
@@ -108,7 +110,7 @@ impl<L: Log, S: Checkpoints> Worker<L, S> {
             is_clean: is_new,
             blind: None,
             untold: None,
-            standing: Standing::default(),
+            standing: Standing::after(blind),
             gap,
         })
     }
