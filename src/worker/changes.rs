@@ -58,6 +58,9 @@ impl<L: Log, S: Checkpoints> Worker<L, S> {
     pub(super) fn drop_partitions(&mut self, partitions: &[u32]) -> Result<(), WorkerError> {
         for number in partitions {
             self.owned.remove(number);
+            if let Some(standby) = &self.standby {
+                standby.release(*number);
+            }
         }
         self.undecided.retain(|(number, _)| !partitions.contains(number));
         self.stats.set_partitions(self.owned.len());

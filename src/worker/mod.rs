@@ -6,7 +6,9 @@
 
 mod changes;
 mod restore;
+mod restoring;
 mod sight;
+mod standby;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -14,6 +16,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tracing::{debug, warn};
+
+pub use self::standby::Standby;
 
 use self::sight::{HostWatch, Standing, eligible};
 use crate::clock::Clock;
@@ -192,6 +196,8 @@ pub struct Worker<L: Log, S: Checkpoints> {
     host: HostWatch,
     /// Transactions in a row that came to nothing.
     aborts: u32,
+    /// Partitions of others that are kept at hand.
+    standby: Option<Arc<Standby>>,
 }
 
 impl<L: Log, S: Checkpoints> Worker<L, S> {
@@ -220,7 +226,15 @@ impl<L: Log, S: Checkpoints> Worker<L, S> {
             nonce,
             host: HostWatch::default(),
             aborts: 0,
+            standby: None,
         }
+    }
+
+    /// Takes over from `standby` what it has at hand.
+    #[must_use]
+    pub fn with_standby(mut self, standby: Option<Arc<Standby>>) -> Worker<L, S> {
+        self.standby = standby;
+        self
     }
 
     /// Works until `stop`; then commits, checkpoints and leaves.
