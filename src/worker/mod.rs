@@ -171,6 +171,9 @@ struct Owned<C> {
 /// How often it is looked at whether a checkpoint is to be kept.
 const ANCHOR_LOOK: Duration = Duration::from_secs(600);
 
+/// How long a revoked partition is kept in memory in case that it comes back.
+const PARKED_FOR: Duration = Duration::from_secs(60);
+
 /// Records of so many bytes are gathered for one step.
 const BATCH_BYTES: usize = 64 << 20;
 
@@ -185,6 +188,9 @@ pub struct Worker<L: Log, S: Checkpoints> {
     config: WorkerConfig,
     stats: Arc<Stats>,
     owned: BTreeMap<u32, Owned<S::Checkpoint>>,
+    /// Partitions that were revoked, as they stood, and when: the group often gives them back at once. Whether another went
+    /// on with one meanwhile, its committed head tells.
+    parked: BTreeMap<u32, (Owned<S::Checkpoint>, Duration)>,
     /// What happened to the assignment and is not dealt with yet: the log did not answer.
     changes: VecDeque<Change>,
     /// Steps of a transaction of which nobody knows yet how it ended. Until that is known no other is taken.
@@ -219,6 +225,7 @@ impl<L: Log, S: Checkpoints> Worker<L, S> {
             config,
             stats,
             owned: BTreeMap::new(),
+            parked: BTreeMap::new(),
             changes: VecDeque::new(),
             undecided: Vec::new(),
             inbox,
@@ -517,6 +524,7 @@ impl<L: Log, S: Checkpoints> Worker<L, S> {
     fn checkpoint_due(&mut self) -> Result<(), WorkerError> {
         let interval = self.config.checkpoint_interval;
         let now = self.clock.elapsed();
+        self.let_go(|_, since| now.saturating_sub(since) > PARKED_FOR);
         let due = self.owned.iter().filter(|(_, owned)| now.saturating_sub(owned.checkpointed) >= interval);
         // One a turn: the others wait for the next.
         if let Some(number) = due.map(|(number, _)| *number).next() {

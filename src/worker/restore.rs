@@ -28,6 +28,9 @@ impl<L: Log, S: Checkpoints> Worker<L, S> {
         let started = self.clock.elapsed();
         let committed = self.log.committed(&[number])?;
         let target = committed_head(number, &committed)?;
+        if let Some(owned) = self.unpark(number, target)? {
+            return Ok(owned);
+        }
         let state_high = self.log.bounds(Topic::State, number)?.high;
         let journal = self.log.bounds(Topic::Journal, number)?;
         let (mut store, note) = self.store.open(number)?;
@@ -129,6 +132,25 @@ impl<L: Log, S: Checkpoints> Worker<L, S> {
             standing: Standing::after(blind),
             gap,
         })
+    }
+
+    /// A partition that was revoked and is assigned again, as it stood: if nobody went on with it meanwhile.
+    fn unpark(
+        &mut self,
+        number: u32,
+        target: Option<(Head, Positions)>,
+    ) -> Result<Option<Owned<S::Checkpoint>>, WorkerError> {
+        let Some((mut owned, _)) = self.parked.remove(&number) else { return Ok(None) };
+        let Some((head, positions)) = target else { return Ok(None) };
+        let stood = owned.partition.head;
+        if (stood.seq, stood.hash) != (head.seq, head.hash) {
+            return Ok(None);
+        }
+        owned.partition.positions = positions;
+        owned.partition.head.epoch += 1;
+        owned.gap = self.lost(number, &owned.partition)?;
+        info!(partition = number, seq = head.seq, "the partition came back, as it stood");
+        Ok(Some(owned))
     }
 
     /// Records that are gone before they were read, if that is accepted; and since when nothing is missing.
