@@ -12,7 +12,7 @@ help:
 	@echo "             STAGES='fmt clippy' runs some of the stages; KAFKA_BROKERS=host:port uses that cluster"
 	@echo "make bench   the benchmarks  (ARGS='…': a filter and further arguments)"
 	@echo "make simulate  the whole processor over brokers, disks and clocks that misbehave, from seeds"
-	@echo "             SEEDS=10000 so many (default 1000)  FROM=5000 from this one on  SEED=7 only this one"
+	@echo "             SEEDS=10000 so many (default 1000)  FROM=5000 from this one on  SEED=7 only this one  KIND=leaping clocks"
 	@echo "make fmt     formats the sources"
 	@echo "demo, test and bench install what is missing (deploy/setup.sh) and say so; cargo alone works once it is there."
 
@@ -30,7 +30,7 @@ bench:
 
 # Without RocksDB and librdkafka: neither has a part in it.
 simulate:
-	SEEDS=$(or $(SEEDS),1000) FROM=$(FROM) SEED=$(SEED) cargo test --locked --no-default-features \
+	SEEDS=$(or $(SEEDS),1000) FROM=$(FROM) SEED=$(SEED) KIND=$(KIND) cargo test --locked --no-default-features \
 	  --config profile.dev.package.lastseen.opt-level=3 --test it -- sim::any_seed_holds --exact --nocapture
 
 fmt:

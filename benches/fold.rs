@@ -48,7 +48,7 @@ fn main() {
     println!(
         "{EVENTS} heartbeats, {RUNS} runs; M/s of one core's time, best and median, share of copying the bytes, hash"
     );
-    for devices in [1_000, 100_000, 1_000_000] {
+    for devices in [1_000, 10_000, 100_000, 1_000_000] {
         for (name, measured) in [
             ("decoded", decoded as fn(usize) -> Measured),
             ("protobuf", protobuf),

@@ -156,6 +156,8 @@ pub struct Config {
     pub dry_run: bool,
     /// Records that are gone before they were read are given up.
     pub accept_loss: bool,
+    /// Partitions that other instances own are kept at hand.
+    pub standby: bool,
     /// Of [`LogKind::Kafka`].
     pub kafka: Kafka,
     /// Names by [`Topic::number`].
@@ -439,6 +441,7 @@ fn typed(settings: &[(&'static Key, Setting)], client: &BTreeMap<String, (String
         start: time(&text("start")).map_or(StartAt::Earliest, StartAt::Time),
         dry_run: flag("dry_run"),
         accept_loss: flag("accept_loss"),
+        standby: flag("standby"),
         kafka: Kafka {
             brokers: text("kafka.brokers").split(',').map(str::trim).collect::<Vec<_>>().join(","),
             group: text("kafka.group"),

@@ -40,6 +40,14 @@ pub struct Counts {
     pub clocks: BTreeMap<u32, Timestamp>,
     /// Partitions that are blind, and why.
     pub blind: BTreeMap<u32, Blind>,
+    /// Partitions that are being restored: records done, and of how many at most.
+    pub restoring: BTreeMap<u32, (u64, u64)>,
+    /// Partitions that were taken over from a standby.
+    pub taken_over: u64,
+    /// Records that were read and wait to be taken, and their bytes; and the most that ever waited.
+    pub waiting: (usize, usize),
+    /// See there.
+    pub most_waiting: (usize, usize),
     /// Transactions that the shadow auditor derived again and found the same.
     pub audited: u64,
     /// Partitions in which it found a difference.
@@ -105,6 +113,26 @@ impl Stats {
 
     pub(crate) fn set_clock(&self, partition: u32, clock: Timestamp) {
         self.with(|counts| counts.clocks.insert(partition, clock));
+    }
+
+    pub(crate) fn restoring(&self, partition: u32, done: u64, of: u64) {
+        self.with(|counts| counts.restoring.insert(partition, (done, of)));
+    }
+
+    pub(crate) fn took_over(&self) {
+        self.with(|counts| counts.taken_over += 1);
+    }
+
+    pub(crate) fn restored(&self, partition: u32) {
+        self.with(|counts| counts.restoring.remove(&partition));
+    }
+
+    pub(crate) fn set_waiting(&self, records: usize, bytes: usize) {
+        self.with(|counts| {
+            counts.waiting = (records, bytes);
+            let most = counts.most_waiting;
+            counts.most_waiting = (most.0.max(records), most.1.max(bytes));
+        });
     }
 
     pub(crate) fn set_blind(&self, partition: u32, blind: Option<Blind>) {

@@ -39,6 +39,9 @@ pub struct Run {
     /// Go on although records are gone that were not read yet; the journal says which
     #[arg(long)]
     accept_loss: bool,
+    /// Keep at hand what other instances own: a takeover then needs the tail only
+    #[arg(long)]
+    standby: bool,
     /// Accept input topics whose records are stamped by their producers
     #[arg(long)]
     allow_create_time: bool,
@@ -56,6 +59,7 @@ impl Run {
             ("kafka.instance", "--instance", self.instance.clone()),
             ("worker.count", "--workers", self.workers.clone()),
             ("accept_loss", "--accept-loss", on(self.accept_loss)),
+            ("standby", "--standby", on(self.standby)),
             ("clock.allow_create_time", "--allow-create-time", on(self.allow_create_time)),
         ];
         let flags = flags.into_iter().filter_map(|(key, flag, value)| Some(said(key, flag, value?)));

@@ -1,12 +1,13 @@
 //! `run`: from the configuration to workers on a log.
 
-use std::io::{Read, Seek, Write};
+use std::io::{IsTerminal, Read, Seek, Write};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::ScopedJoinHandle;
 
 use anyhow::{Context, anyhow, bail};
+use indicatif::{ProgressBar, ProgressStyle};
 use lastseen::clock::Clock;
 use lastseen::config::{Config, LogKind, StartAt};
 use lastseen::domain::effect::InputTopic;
@@ -20,7 +21,7 @@ use lastseen::stats::Stats;
 use lastseen::store::RocksStore;
 use lastseen::wire::dead_letter::HEADROOM_BYTES;
 use lastseen::wire::output::Format;
-use lastseen::worker::{self, Worker, WorkerConfig};
+use lastseen::worker::{self, Standby, Worker, WorkerConfig};
 use tracing::info;
 
 /// Runs the processor until `stop`.
@@ -253,11 +254,18 @@ fn work<L: Log + Send>(
         allow_create_time: config.allow_create_time,
         accept_loss: config.accept_loss,
     };
+    let standby =
+        (config.standby && config.log == LogKind::Kafka && !config.dry_run).then(Arc::<Standby>::default);
     let results = std::thread::scope(|scope| {
+        if std::io::stderr().is_terminal() {
+            let stats = &stats;
+            scope.spawn(move || show_restoring(stats, stop));
+        }
         let start = |(number, log): (usize, L)| {
             let store = RocksStore::new(data_dir);
             let (config, stats) = (worker_config.clone(), Arc::clone(&stats));
             let worker = Worker::new(log, store, Clock::host(), config, stats, rand::random());
+            let worker = worker.with_standby(standby.clone());
             let thread = std::thread::Builder::new().name(format!("worker-{number}"));
             thread.spawn_scoped(scope, move || {
                 let result = worker.run(stop);
@@ -275,6 +283,17 @@ fn work<L: Log + Send>(
                 tracing::error!(%error, "cannot start the shadow auditor");
             }
         }
+        if let (Some(archive), Some(standby)) = (archive, &standby) {
+            let settings = Arc::new(settings.clone());
+            let thread = std::thread::Builder::new().name("standby".to_owned());
+            let spawned = thread.spawn_scoped(scope, move || match archive() {
+                Ok(mut archive) => standby.follow(&mut *archive, partitions, &settings, stop),
+                Err(error) => tracing::error!("the standby cannot read the log: {error:#}"),
+            });
+            if let Err(error) = spawned {
+                tracing::error!(%error, "cannot start the standby");
+            }
+        }
         let mut results: Vec<anyhow::Result<()>> = Vec::new();
         for (number, thread) in threads.into_iter().enumerate() {
             results.push(match thread.map(ScopedJoinHandle::join) {
@@ -288,6 +307,37 @@ fn work<L: Log + Send>(
     results.into_iter().collect::<anyhow::Result<()>>()?;
     info!("stopped");
     Ok(())
+}
+
+/// A bar on the terminal while partitions are restored.
+fn show_restoring(stats: &Stats, stop: &AtomicBool) {
+    let style = ProgressStyle::with_template(
+        "restoring {bar:30} {human_pos} of {human_len} records, {per_sec}, {eta} left",
+    );
+    let mut bar: Option<ProgressBar> = None;
+    while !stop.load(Ordering::Relaxed) {
+        let restoring = stats.counts().restoring;
+        let (done, of) = restoring.values().fold((0, 0), |(done, of), part| (done + part.0, of + part.1));
+        match &bar {
+            None if of > 0 => {
+                let new = ProgressBar::new(of);
+                bar = Some(match &style {
+                    Ok(style) => new.with_style(style.clone()),
+                    Err(_) => new,
+                });
+            }
+            Some(shown) if of == 0 => {
+                shown.finish_and_clear();
+                bar = None;
+            }
+            Some(shown) => {
+                shown.set_length(of);
+                shown.set_position(done);
+            }
+            None => {}
+        }
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
 }
 
 /// The shadow auditor, over the partitions that this process has worked on.

@@ -187,6 +187,12 @@ pub const KEYS: &[Key] = &[
         "Go on although records are gone that were not read yet. The journal says which, and no device is called \
          offline for what was lost. For one start, by --accept-loss.",
     ),
+    flag(
+        "standby",
+        false,
+        "Keep at hand what other instances own, so that a takeover needs the tail only: it costs their memory and a \
+         reader. Only for log = \"kafka\".",
+    ),
     text(
         "kafka.brokers",
         check::brokers,

@@ -234,6 +234,16 @@ impl Recovery {
         Ok(())
     }
 
+    /// Names the writer of the entries to come, as [`Recovery::new`] does.
+    pub fn written_by(&mut self, nonce: u64) {
+        self.partition.nonce = nonce;
+    }
+
+    /// How many devices are there, tombstones included.
+    pub fn devices(&self) -> usize {
+        self.partition.core.table.len()
+    }
+
     /// Number of the entry that is reached.
     pub fn reached(&self) -> Head {
         self.partition.head

@@ -35,12 +35,8 @@ impl<L: Log, T: FnMut(&Transaction)> Log for DryRun<L, T> {
         self.log.start(partition, from)
     }
 
-    fn pause(&mut self, partition: u32) -> Result<(), LogError> {
-        self.log.pause(partition)
-    }
-
-    fn resume(&mut self, partition: u32) -> Result<(), LogError> {
-        self.log.resume(partition)
+    fn hold(&mut self, partition: u32, held: [bool; INPUTS]) -> Result<(), LogError> {
+        self.log.hold(partition, held)
     }
 
     fn release(&mut self, partitions: &[u32]) -> Result<(), LogError> {

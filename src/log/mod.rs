@@ -186,6 +186,9 @@ pub enum Change {
     Lost(Vec<u32>),
 }
 
+/// One poll brings about so many bytes at most.
+pub const POLL_BYTES: usize = 16 << 20;
+
 /// The next offset to read of each input topic, in the order of [`InputTopic::ALL`].
 pub type Positions = [u64; INPUTS];
 
@@ -270,7 +273,7 @@ pub type ScanControl = std::ops::ControlFlow<()>;
 /// Every call is bounded in time. [`LogError`] says what to do in its class, see [`LogError::retriable`].
 pub trait Log {
     /// Waits up to `wait` for records of the started partitions or for changes of the assignment. Appends records to
-    /// `inbox`; stops early at about `limit` records. After a `Revoked` or `Lost` nothing of those partitions is
+    /// `inbox`; stops early at about `limit` records or [`POLL_BYTES`]. After a `Revoked` or `Lost` nothing of those partitions is
     /// delivered any more.
     fn poll(&mut self, wait: Duration, limit: usize, inbox: &mut Inbox) -> Result<Vec<Change>, LogError>;
 
@@ -278,11 +281,9 @@ pub trait Log {
     /// were fetched before but not delivered are dropped.
     fn start(&mut self, partition: u32, from: Positions) -> Result<(), LogError>;
 
-    /// Stops reading a partition for a while (back-pressure); [`Log::resume`] goes on where it stopped.
-    fn pause(&mut self, partition: u32) -> Result<(), LogError>;
-
-    /// Goes on after [`Log::pause`].
-    fn resume(&mut self, partition: u32) -> Result<(), LogError>;
+    /// Reads no more of these inputs of a started partition (back-pressure), in the order of [`InputTopic::ALL`]; of the
+    /// others it goes on where it stopped. [`Log::start`] ends it.
+    fn hold(&mut self, partition: u32, held: [bool; INPUTS]) -> Result<(), LogError>;
 
     /// Ends a revocation or loss that [`Log::poll`] reported.
     fn release(&mut self, partitions: &[u32]) -> Result<(), LogError>;

@@ -1,6 +1,8 @@
 //! What a worker does when its assignment changes, and when nobody knows how a transaction ended. Both need answers of
 //! the log; where none comes, they are not forgotten but asked for again.
 
+use std::time::Duration;
+
 use tracing::warn;
 
 use super::{Worker, WorkerError};
@@ -32,6 +34,7 @@ impl<L: Log, S: Checkpoints> Worker<L, S> {
     fn change(&mut self, change: Change) -> Result<(), WorkerError> {
         match change {
             Change::Assigned(partitions) => {
+                self.let_go(|number, _| !partitions.contains(&number));
                 for number in partitions {
                     if self.owned.contains_key(&number) {
                         continue;
@@ -48,16 +51,54 @@ impl<L: Log, S: Checkpoints> Worker<L, S> {
                 for number in &partitions {
                     self.checkpoint(*number)?;
                 }
+                for number in &partitions {
+                    self.park(*number);
+                }
                 self.drop_partitions(&partitions)?;
             }
-            Change::Lost(partitions) => self.drop_partitions(&partitions)?,
+            Change::Lost(partitions) => {
+                self.drop_partitions(&partitions)?;
+                self.let_go(|number, _| partitions.contains(&number));
+            }
         }
         Ok(())
+    }
+
+    /// Keeps a partition as it stands; what was read and not taken is forgotten.
+    fn park(&mut self, number: u32) {
+        let is_undecided = self.undecided.iter().any(|(undecided, _)| *undecided == number);
+        if is_undecided {
+            return;
+        }
+        if let Some(mut owned) = self.owned.remove(&number) {
+            owned.queues = Default::default();
+            owned.held = Default::default();
+            self.parked.insert(number, (owned, self.clock.elapsed()));
+        }
+    }
+
+    /// Forgets those parked partitions of which `is_gone` says so.
+    pub(super) fn let_go(&mut self, is_gone: impl Fn(u32, Duration) -> bool) {
+        let gone: Vec<u32> = self
+            .parked
+            .iter()
+            .filter(|(number, parked)| is_gone(**number, parked.1))
+            .map(|(n, _)| *n)
+            .collect();
+        for number in gone {
+            self.parked.remove(&number);
+            if let Some(standby) = &self.standby {
+                standby.release(number);
+            }
+        }
     }
 
     pub(super) fn drop_partitions(&mut self, partitions: &[u32]) -> Result<(), WorkerError> {
         for number in partitions {
             self.owned.remove(number);
+            if let Some(standby) = self.standby.as_ref().filter(|_| !self.parked.contains_key(number)) {
+                standby.release(*number);
+            }
         }
         self.undecided.retain(|(number, _)| !partitions.contains(number));
         self.stats.set_partitions(self.owned.len());

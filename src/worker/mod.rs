@@ -6,7 +6,9 @@
 
 mod changes;
 mod restore;
+mod restoring;
 mod sight;
+mod standby;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -14,6 +16,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tracing::{debug, warn};
+
+pub use self::standby::Standby;
 
 use self::sight::{HostWatch, Standing, eligible};
 use crate::clock::Clock;
@@ -25,7 +29,7 @@ use crate::engine::journal::{BadEntry, Gap};
 use crate::engine::recovery::RecoveryError;
 use crate::engine::step::{Input, Partition, Settings, Told};
 use crate::engine::table::Kind;
-use crate::log::{Change, CommitOutcome, INPUTS, Inbox, Log, LogError, Slot, Topic, Transaction};
+use crate::log::{Change, CommitOutcome, INPUTS, Inbox, Log, LogError, Positions, Slot, Topic, Transaction};
 use crate::stats::Stats;
 use crate::store::{Checkpoint, CheckpointMeta, Checkpoints, StoreError};
 
@@ -144,6 +148,8 @@ struct Owned<C> {
     partition: Partition,
     store: C,
     queues: [Vec<Slot>; INPUTS],
+    /// Inputs that are held back, since they are ahead.
+    held: [bool; INPUTS],
     /// Numbers whose rows or clocks changed since the last checkpoint.
     dirty: BTreeSet<u32>,
     /// Keys that are gone since then.
@@ -165,6 +171,12 @@ struct Owned<C> {
 /// How often it is looked at whether a checkpoint is to be kept.
 const ANCHOR_LOOK: Duration = Duration::from_secs(600);
 
+/// How long a revoked partition is kept in memory in case that it comes back.
+const PARKED_FOR: Duration = Duration::from_secs(60);
+
+/// Records of so many bytes are gathered for one step.
+const BATCH_BYTES: usize = 64 << 20;
+
 /// So many transactions in a row may come to nothing for a reason that looks lasting.
 const ABORTS_MAX: u32 = 6;
 
@@ -176,6 +188,9 @@ pub struct Worker<L: Log, S: Checkpoints> {
     config: WorkerConfig,
     stats: Arc<Stats>,
     owned: BTreeMap<u32, Owned<S::Checkpoint>>,
+    /// Partitions that were revoked, as they stood, and when: the group often gives them back at once. Whether another went
+    /// on with one meanwhile, its committed head tells.
+    parked: BTreeMap<u32, (Owned<S::Checkpoint>, Duration)>,
     /// What happened to the assignment and is not dealt with yet: the log did not answer.
     changes: VecDeque<Change>,
     /// Steps of a transaction of which nobody knows yet how it ended. Until that is known no other is taken.
@@ -187,6 +202,8 @@ pub struct Worker<L: Log, S: Checkpoints> {
     host: HostWatch,
     /// Transactions in a row that came to nothing.
     aborts: u32,
+    /// Partitions of others that are kept at hand.
+    standby: Option<Arc<Standby>>,
 }
 
 impl<L: Log, S: Checkpoints> Worker<L, S> {
@@ -208,6 +225,7 @@ impl<L: Log, S: Checkpoints> Worker<L, S> {
             config,
             stats,
             owned: BTreeMap::new(),
+            parked: BTreeMap::new(),
             changes: VecDeque::new(),
             undecided: Vec::new(),
             inbox,
@@ -215,7 +233,15 @@ impl<L: Log, S: Checkpoints> Worker<L, S> {
             nonce,
             host: HostWatch::default(),
             aborts: 0,
+            standby: None,
         }
+    }
+
+    /// Takes over from `standby` what it has at hand.
+    #[must_use]
+    pub fn with_standby(mut self, standby: Option<Arc<Standby>>) -> Worker<L, S> {
+        self.standby = standby;
+        self
     }
 
     /// Works until `stop`; then commits, checkpoints and leaves.
@@ -254,28 +280,55 @@ impl<L: Log, S: Checkpoints> Worker<L, S> {
     pub fn turn(&mut self, at_once: bool) -> Result<bool, WorkerError> {
         let deadline =
             self.clock.elapsed() + if at_once { Duration::ZERO } else { self.config.commit_interval };
+        let left = self.inbox.arena.len();
+        let is_full = |worker: &Self| {
+            worker.waiting(false) >= worker.room || worker.inbox.arena.len() - left >= BATCH_BYTES
+        };
         loop {
-            let room = self.room.saturating_sub(self.waiting());
+            let room = self.room.saturating_sub(self.waiting(false));
             let wait = deadline.saturating_sub(self.clock.elapsed());
             let changes = self.log.poll(wait, room, &mut self.inbox)?;
             self.sort_inbox();
             self.changes(changes)?;
-            if self.clock.elapsed() >= deadline || self.waiting() >= self.room {
+            if self.clock.elapsed() >= deadline || is_full(self) {
                 break;
             }
         }
-        let waited = self.waiting();
+        let (was_full, waited) = (is_full(self), self.waiting(true));
         let more = self.step_and_commit()?;
-        // One input can fill the batch while an earlier record of another is still unread; then the clock stands, nothing
-        // is taken, and without room for that record nothing would ever be.
-        let is_stuck = waited >= self.room && self.waiting() >= waited;
+        self.hold_back()?;
+        // The first millisecond of an input can fill the batch; the clock stands before its end, nothing is taken, and
+        // without room for the rest of it nothing would ever be.
+        let is_stuck = was_full && self.waiting(true) >= waited && self.waiting(false) >= self.room;
         self.room = if is_stuck { self.room.saturating_mul(2).max(1) } else { self.config.batch_records };
+        self.stats.set_waiting(self.waiting(true), self.inbox.arena.len());
         self.checkpoint_due()?;
         Ok(more)
     }
 
-    fn waiting(&self) -> usize {
-        self.owned.values().flat_map(|owned| &owned.queues).map(Vec::len).sum()
+    /// Records that wait to be taken; with `held`, those of inputs that are held back too.
+    fn waiting(&self, held: bool) -> usize {
+        let of = |owned: &Owned<S::Checkpoint>| -> usize {
+            let queues = owned.queues.iter().zip(owned.held);
+            queues.filter(|(_, is_held)| held || !is_held).map(|(queue, _)| queue.len()).sum()
+        };
+        self.owned.values().map(of).sum()
+    }
+
+    /// No input is read ahead of another that is behind (SEMANTICS §9) once what waits for it takes much room: so memory
+    /// does not grow with the distance between them.
+    fn hold_back(&mut self) -> Result<(), WorkerError> {
+        let presses =
+            self.waiting(true) >= self.config.batch_records / 2 || self.inbox.arena.len() >= BATCH_BYTES / 2;
+        for (number, owned) in &mut self.owned {
+            let held = if presses { owned.ahead(self.log.positions(*number)) } else { [false; INPUTS] };
+            if held != owned.held {
+                debug!(partition = number, ?held, "inputs that are ahead of the others are held back");
+                self.log.hold(*number, held)?;
+                owned.held = held;
+            }
+        }
+        Ok(())
     }
 
     /// Gives what was polled to its partitions.
@@ -311,7 +364,7 @@ impl<L: Log, S: Checkpoints> Worker<L, S> {
         for number in &numbers {
             let read_to = self.log.positions(*number);
             let Some(owned) = self.owned.get_mut(number) else { continue };
-            let sight = owned.read_clock(host, jump, read_to, ends.get(number), &self.config);
+            let sight = owned.read_clock((host, now), jump, read_to, ends.get(number), &self.config);
             if !sight.clock.happened() && owned.gap.is_none() {
                 // A first entry must have a time.
                 continue;
@@ -451,7 +504,7 @@ impl<L: Log, S: Checkpoints> Worker<L, S> {
 
     /// Drops the bytes of records that were taken.
     fn compact_inbox(&mut self) {
-        if self.waiting() == 0 {
+        if self.waiting(true) == 0 {
             self.inbox.arena.clear();
             return;
         }
@@ -471,6 +524,7 @@ impl<L: Log, S: Checkpoints> Worker<L, S> {
     fn checkpoint_due(&mut self) -> Result<(), WorkerError> {
         let interval = self.config.checkpoint_interval;
         let now = self.clock.elapsed();
+        self.let_go(|_, since| now.saturating_sub(since) > PARKED_FOR);
         let due = self.owned.iter().filter(|(_, owned)| now.saturating_sub(owned.checkpointed) >= interval);
         // One a turn: the others wait for the next.
         if let Some(number) = due.map(|(number, _)| *number).next() {
@@ -523,6 +577,14 @@ impl<L: Log, S: Checkpoints> Worker<L, S> {
 }
 
 impl<C> Owned<C> {
+    /// The inputs that are ahead of one that is behind: what was read of them is later than all that was read of it.
+    fn ahead(&self, read_to: Positions) -> [bool; INPUTS] {
+        let reached = |index: usize| self.queues[index].last().map(|slot| slot.append_time);
+        let Some(ends) = self.standing.ends() else { return [false; INPUTS] };
+        let behind = (0..INPUTS).filter(|index| read_to[*index] < ends[*index]).map(reached).min();
+        std::array::from_fn(|index| behind.is_some_and(|behind| reached(index) > behind))
+    }
+
     fn remember_touched(&mut self) {
         for Touched { number, rest, .. } in &self.partition.core.touched {
             self.dirty.insert(*number);

@@ -2,20 +2,25 @@
 //! (DESIGN §3.4).
 
 use std::collections::BTreeSet;
-use std::ops::{ControlFlow, Range};
+use std::ops::ControlFlow;
+use std::time::Duration;
 
 use tracing::{info, warn};
 
+use super::restoring::{OfLog, Restoring, floor};
 use super::sight::Standing;
 use super::{Owned, StartAt, Worker, WorkerError};
 use crate::domain::effect::InputTopic;
 use crate::domain::time::Timestamp;
-use crate::engine::journal::{self, Gap, Head};
+use crate::engine::journal::{Gap, Head};
 use crate::engine::recovery::{Recovery, RecoveryError};
 use crate::engine::step::Partition;
 use crate::log::{INPUTS, Log, LogError, Positions, Topic};
 use crate::store::{Checkpoint, CheckpointMeta, Checkpoints};
 use crate::wire::row::key;
+
+/// How often a long restore says how it goes.
+const WORD_EVERY: Duration = Duration::from_secs(2);
 
 impl<L: Log, S: Checkpoints> Worker<L, S> {
     /// Recovers a partition that was assigned: newest checkpoint, then rows and packs up to the committed entry.
@@ -23,11 +28,20 @@ impl<L: Log, S: Checkpoints> Worker<L, S> {
         let started = self.clock.elapsed();
         let committed = self.log.committed(&[number])?;
         let target = committed_head(number, &committed)?;
+        if let Some(owned) = self.unpark(number, target)? {
+            return Ok(owned);
+        }
         let state_high = self.log.bounds(Topic::State, number)?.high;
         let journal = self.log.bounds(Topic::Journal, number)?;
         let (mut store, note) = self.store.open(number)?;
         if let Some(note) = note {
             warn!(partition = number, "{note}");
+        }
+        let at_hand = self.take_over(number, target, state_high, journal.high);
+        if at_hand.is_some() {
+            // The next checkpoint has all of it.
+            store.destroy()?;
+            store = self.store.open(number)?.0;
         }
         let mut meta = store.meta().ok().flatten().filter(|meta| {
             let is_ours =
@@ -43,7 +57,11 @@ impl<L: Log, S: Checkpoints> Worker<L, S> {
             store.destroy()?;
             store = self.store.open(number)?.0;
         }
-        let mut attempt = self.recover(number, &store, meta.as_ref(), target, state_high, journal.high);
+        let from_standby = at_hand.is_some();
+        let mut attempt = match at_hand {
+            Some(partition) => Ok((partition, BTreeSet::new())),
+            None => self.recover(number, &store, meta.as_ref(), target, state_high, journal.high),
+        };
         if matches!(attempt, Err(WorkerError::Recovery { .. })) {
             self.still_at(number, target)?;
         }
@@ -91,15 +109,18 @@ impl<L: Log, S: Checkpoints> Worker<L, S> {
             devices = partition.core.table.len(),
             seq = partition.head.seq,
             from_checkpoint = meta.as_ref().map(|meta| meta.seq),
+            from_standby,
             took = ?self.clock.elapsed().saturating_sub(started),
             "partition restored"
         );
         self.stats.set_devices(number, partition.core.table.len());
         let all = (0..partition.core.table.capacity()).collect();
+        let blind = partition.core.blind.map(|(why, _)| why);
         Ok(Owned {
             partition,
             store,
             queues: Default::default(),
+            held: [false; INPUTS],
             // What the log had beyond the checkpoint is not in it yet; without one, nothing is.
             dirty: if is_new { BTreeSet::new() } else { all },
             gone,
@@ -108,9 +129,28 @@ impl<L: Log, S: Checkpoints> Worker<L, S> {
             is_clean: is_new,
             blind: None,
             untold: None,
-            standing: Standing::default(),
+            standing: Standing::after(blind),
             gap,
         })
+    }
+
+    /// A partition that was revoked and is assigned again, as it stood: if nobody went on with it meanwhile.
+    fn unpark(
+        &mut self,
+        number: u32,
+        target: Option<(Head, Positions)>,
+    ) -> Result<Option<Owned<S::Checkpoint>>, WorkerError> {
+        let Some((mut owned, _)) = self.parked.remove(&number) else { return Ok(None) };
+        let Some((head, positions)) = target else { return Ok(None) };
+        let stood = owned.partition.head;
+        if (stood.seq, stood.hash) != (head.seq, head.hash) {
+            return Ok(None);
+        }
+        owned.partition.positions = positions;
+        owned.partition.head.epoch += 1;
+        owned.gap = self.lost(number, &owned.partition)?;
+        info!(partition = number, seq = head.seq, "the partition came back, as it stood");
+        Ok(Some(owned))
     }
 
     /// Records that are gone before they were read, if that is accepted; and since when nothing is missing.
@@ -142,41 +182,6 @@ impl<L: Log, S: Checkpoints> Worker<L, S> {
         Ok(Some((gap, since)))
     }
 
-    /// The first offset of the journal, in `range`, whose entry has at least the number `seq`; its end if none has.
-    fn find_entry(&mut self, number: u32, range: Range<u64>, seq: u64) -> Result<u64, WorkerError> {
-        let Range { start: mut low, end: mut high } = range;
-        while low < high {
-            let middle = low + (high - low) / 2;
-            let mut found = None;
-            self.log.scan(Topic::Journal, number, middle..high, &mut |record| {
-                found = Some((record.offset, journal::open(record.value.unwrap_or_default())));
-                ControlFlow::Break(())
-            })?;
-            match found {
-                Some((offset, entry)) => {
-                    let entry = entry.map_err(|source| WorkerError::Journal { partition: number, source })?;
-                    if entry.entry.seq < seq { low = offset + 1 } else { high = middle }
-                }
-                None => high = middle,
-            }
-        }
-        Ok(low)
-    }
-
-    /// Where the journal has to be read from without a checkpoint: the entry in which the last whole sweep began, for
-    /// all rows are newer. The state topic has all of them.
-    fn floor(&mut self, number: u32, range: Range<u64>, head: Head) -> Result<u64, WorkerError> {
-        let newest = self.find_entry(number, range.clone(), head.seq)?;
-        let mut floor = 0;
-        self.log.scan(Topic::Journal, number, newest..range.end, &mut |record| {
-            if let Ok(entry) = journal::open(record.value.unwrap_or_default()) {
-                floor = entry.entry.floor;
-            }
-            ControlFlow::Break(())
-        })?;
-        if floor == 0 { Ok(range.start) } else { self.find_entry(number, range, floor) }
-    }
-
     /// What was read does not fit together if another instance went on with the partition meanwhile: then it is not ours
     /// any more, which the group is about to tell.
     fn still_at(&mut self, number: u32, target: Option<(Head, Positions)>) -> Result<(), WorkerError> {
@@ -200,6 +205,63 @@ impl<L: Log, S: Checkpoints> Worker<L, S> {
             ControlFlow::Continue(())
         })?;
         Ok(first)
+    }
+
+    /// Reads what is left of rows and journal, and says how that goes.
+    fn read_on(
+        &mut self,
+        mut restoring: Restoring,
+        target: Option<(Head, Positions)>,
+        state_high: u64,
+        journal_high: u64,
+    ) -> Result<Partition, WorkerError> {
+        let number = restoring.number;
+        let rows = state_high.saturating_sub(restoring.state_from);
+        let entries = journal_high.saturating_sub(restoring.journal_from);
+        let (clock, stats) = (&self.clock, &self.stats);
+        let began = clock.elapsed();
+        let mut told = began;
+        let mut word = |done: u64| {
+            stats.restoring(number, done, rows + entries);
+            let now = clock.elapsed();
+            if now.saturating_sub(told) >= WORD_EVERY {
+                told = now;
+                let rate = (done as f64 / now.saturating_sub(began).as_secs_f64()) as u64;
+                info!(partition = number, done, of = rows + entries, per_second = rate, "restoring");
+            }
+        };
+        word(0);
+        let source = &mut OfLog(&mut self.log);
+        restoring.rows(source, state_high, u64::MAX, &mut word)?;
+        let last = target.map(|(head, _)| head.seq);
+        let read = restoring.entries(source, journal_high, last, &mut |count| word(rows + count));
+        stats.restored(number);
+        read?;
+        let failed = |source| WorkerError::Recovery { partition: number, source };
+        restoring.recovery.written_by(self.nonce);
+        restoring.recovery.finish(target.map(|(head, _)| head)).map_err(failed)
+    }
+
+    /// From what a standby has at hand: the tail is left to read. `None`: there is nothing, or it is of no use.
+    fn take_over(
+        &mut self,
+        number: u32,
+        target: Option<(Head, Positions)>,
+        state_high: u64,
+        journal_high: u64,
+    ) -> Option<Partition> {
+        let restoring = self.standby.as_ref()?.take(number)?;
+        target?;
+        match self.read_on(restoring, target, state_high, journal_high) {
+            Ok(partition) => {
+                self.stats.took_over();
+                Some(partition)
+            }
+            Err(error) => {
+                warn!(partition = number, %error, "what the standby has is of no use; the partition is made anew");
+                None
+            }
+        }
     }
 
     /// The partition, and the keys of the checkpoint that are gone since: its next one has to drop them.
@@ -231,42 +293,10 @@ impl<L: Log, S: Checkpoints> Worker<L, S> {
             state_from = state_from.max(meta.state_offset);
             journal_from = meta.journal_offset;
         } else if let Some((head, _)) = target {
-            journal_from = self.floor(number, journal_from..journal_high, head)?;
+            journal_from = floor(&mut OfLog(&mut self.log), number, journal_from..journal_high, head.seq)?;
         }
-        let mut problem = None;
-        self.log.scan(Topic::State, number, state_from..state_high, &mut |record| {
-            let key = record.key.and_then(|key| std::str::from_utf8(key).ok()).unwrap_or_default();
-            match recovery.row(key, record.value) {
-                Ok(()) => ControlFlow::Continue(()),
-                Err(error) => {
-                    problem = Some(failed(error));
-                    ControlFlow::Break(())
-                }
-            }
-        })?;
-        if let Some(problem) = problem {
-            return Err(problem);
-        }
-        let mut problem = None;
-        self.log.scan(Topic::Journal, number, journal_from..journal_high, &mut |record| {
-            let applied = journal::open(record.value.unwrap_or_default())
-                .map_err(|source| WorkerError::Journal { partition: number, source })
-                .and_then(|entry| {
-                    let is_beyond = target.is_some_and(|(head, _)| entry.entry.seq > head.seq);
-                    if is_beyond { Ok(()) } else { recovery.entry(entry).map_err(failed) }
-                });
-            match applied {
-                Ok(()) => ControlFlow::Continue(()),
-                Err(error) => {
-                    problem = Some(error);
-                    ControlFlow::Break(())
-                }
-            }
-        })?;
-        if let Some(problem) = problem {
-            return Err(problem);
-        }
-        let partition = recovery.finish(target.map(|(head, _)| head)).map_err(failed)?;
+        let restoring = Restoring { number, recovery, state_from, journal_from };
+        let partition = self.read_on(restoring, target, state_high, journal_high)?;
         if let Some(meta) = meta.filter(|meta| meta.seq == partition.head.seq)
             && meta.state_hash != format!("{:032x}", partition.state_hash)
         {

@@ -25,6 +25,10 @@ const BLIND_LAG: Millis = Millis::from_seconds(5);
 const WORD_KEEPS: Duration = Duration::from_secs(30);
 const DISAGREEMENT_KEEPS: Duration = Duration::from_secs(2);
 
+/// How old the word of an input's leader may become. Only records of that input tell anything new, and none may come:
+/// so long is it believed that its clock is wrong still, and so long is it waited for after a leap of the host's.
+const INPUT_WORD_KEEPS: Duration = Duration::from_secs(600);
+
 /// Watches the host's wall clock against its monotonic one.
 #[derive(Debug, Default)]
 pub(super) struct HostWatch {
@@ -47,14 +51,16 @@ impl HostWatch {
 pub(super) struct Standing {
     /// By the leader of the journal: how far the host is ahead, and when, by the monotonic clock, that was learnt.
     journal: Option<(Millis, Duration)>,
-    /// By the leaders of the inputs.
-    inputs: [Option<Millis>; INPUTS],
+    /// By the leaders of the inputs, and when that was learnt.
+    inputs: [Option<(Millis, Duration)>; INPUTS],
     /// The ends of the inputs that were asked for last, and the host's time before that.
     asked: Option<(Positions, Timestamp)>,
-    /// The host's clock jumped forward by more than it may differ, and the brokers have not been heard since.
-    leapt: bool,
-    /// The brokers' clock went with it: sight is to return.
-    confirmed: bool,
+    /// When the host's clock jumped forward by more than it may differ, if the brokers have not been heard since.
+    leapt: Option<Duration>,
+    /// When all clocks agree again, sight is to return: times that were told meanwhile say little of the devices.
+    awaits_sight: bool,
+    /// The moment at which a step was last told that sight returns. The step may have come to nothing.
+    returned: Option<Timestamp>,
 }
 
 /// How far the host is ahead of a clock that showed `stamp` at some moment between `from` and `to` of the host.
@@ -69,14 +75,26 @@ fn ahead(from: Timestamp, to: Timestamp, stamp: Timestamp) -> Millis {
 }
 
 impl Standing {
+    /// Of a partition whose last entry tells of blindness, or of none.
+    pub(super) fn after(blind: Option<Blind>) -> Standing {
+        Standing { awaits_sight: blind == Some(Blind::Skew), ..Standing::default() }
+    }
+
+    /// The ends of the inputs, as they were asked for last.
+    pub(super) fn ends(&self) -> Option<Positions> {
+        self.asked.map(|(ends, _)| ends)
+    }
+
     /// The host's clock jumped.
-    pub(super) fn jumped(&mut self, by: Millis, max_skew: Millis) {
+    pub(super) fn jumped(&mut self, by: Millis, max_skew: Millis, now: Duration) {
         if let Some((ahead, _)) = &mut self.journal {
             ahead.0 += by.0;
         }
-        // Told again by the next records; until then the journal speaks for all.
+        // Told again by the next records.
         self.inputs = [None; INPUTS];
-        self.leapt |= by > max_skew;
+        if by > max_skew {
+            self.leapt = Some(now);
+        }
         self.asked = None;
     }
 
@@ -91,28 +109,29 @@ impl Standing {
     ) {
         let ahead = stamp.map_or(Millis(0), |stamp| ahead(from, to, stamp));
         self.journal = Some((ahead, now));
-        // A clock that was set right since would be held against the monitor until the next record of that input comes,
-        // and none may.
-        self.inputs = [None; INPUTS];
     }
 
     /// Whether the brokers should be heard again.
     pub(super) fn is_stale(&self, now: Duration, max_skew: Millis) -> bool {
         let Some((ahead, learnt)) = self.journal else { return true };
-        let keeps = if self.leapt || ahead.0.abs() > max_skew.0 { DISAGREEMENT_KEEPS } else { WORD_KEEPS };
+        let keeps =
+            if self.leapt.is_some() || ahead.0.abs() > max_skew.0 { DISAGREEMENT_KEEPS } else { WORD_KEEPS };
         now.saturating_sub(learnt) > keeps
     }
 
     /// Looks at what was read since the ends were asked for last.
-    fn read(&mut self, queues: &[Vec<Slot>; INPUTS], host: Timestamp) {
+    fn read(&mut self, queues: &[Vec<Slot>; INPUTS], host: Timestamp, now: Duration) {
+        for word in &mut self.inputs {
+            *word = word.filter(|(_, learnt)| now.saturating_sub(*learnt) <= INPUT_WORD_KEEPS);
+        }
         for (index, queue) in queues.iter().enumerate() {
             let Some(newest) = queue.last() else { continue };
             if newest.append_time > host {
-                self.inputs[index] = Some(host - newest.append_time);
+                self.inputs[index] = Some((host - newest.append_time, now));
             } else if let Some((ends, asked)) = &self.asked
                 && newest.offset >= ends[index]
             {
-                self.inputs[index] = Some(ahead(*asked, host, newest.append_time));
+                self.inputs[index] = Some((ahead(*asked, host, newest.append_time), now));
             }
         }
     }
@@ -120,7 +139,19 @@ impl Standing {
     /// The largest disagreement; `None` before the brokers were heard.
     fn ahead(&self) -> Option<Millis> {
         let (journal, _) = self.journal?;
-        self.inputs.iter().flatten().copied().chain([journal]).max_by_key(|ahead| ahead.0.abs())
+        self.heard().chain([journal]).max_by_key(|ahead| ahead.0.abs())
+    }
+
+    /// What the leaders of the inputs say.
+    fn heard(&self) -> impl Iterator<Item = Millis> {
+        self.inputs.iter().flatten().map(|(ahead, _)| *ahead)
+    }
+
+    /// After a leap of the host's clock: whether the brokers made it too. The journal's leader alone may err as the host
+    /// does, being the same machine: an input is heard as well, if one speaks.
+    fn is_leap_confirmed(&self, agrees: bool, now: Duration) -> bool {
+        let is_waited_for = |leapt: Duration| now.saturating_sub(leapt) <= INPUT_WORD_KEEPS;
+        agrees && (self.heard().next().is_some() || !self.leapt.is_some_and(is_waited_for))
     }
 }
 
@@ -137,7 +168,7 @@ impl<C> Owned<C> {
     /// Reads the clock. `ends`: of the inputs, asked for after `host` was read; `None` if they are not known.
     pub(super) fn read_clock(
         &mut self,
-        host: Timestamp,
+        (host, now): (Timestamp, Duration),
         jump: Millis,
         read_to: Positions,
         ends: Option<&Positions>,
@@ -146,10 +177,13 @@ impl<C> Owned<C> {
         let core = &self.partition.core;
         let (before, policy) = (core.clock, core.policy.clone());
         if jump.0 != 0 {
-            self.standing.jumped(jump, policy.max_clock_skew);
+            self.standing.jumped(jump, policy.max_clock_skew, now);
+        }
+        if self.standing.returned.is_some_and(|at| core.sight >= at) {
+            (self.standing.returned, self.standing.awaits_sight) = (None, false);
         }
         if !config.allow_create_time {
-            self.standing.read(&self.queues, host);
+            self.standing.read(&self.queues, host, now);
         }
         let host_ahead = self.standing.ahead();
         let agrees = host_ahead.is_some_and(|ahead| ahead.0.abs() <= policy.max_clock_skew.0);
@@ -161,10 +195,14 @@ impl<C> Owned<C> {
             caught_up: read_to[index] >= ends[index],
             last_at_hand: self.queues[index].last().map(|slot| slot.append_time),
         });
+        let is_caught_up = topics.iter().all(|topic| topic.caught_up);
+        if self.standing.leapt.is_some() && is_caught_up && self.standing.is_leap_confirmed(agrees, now) {
+            self.standing.leapt = None;
+        }
         let mut reading = Reading {
             host,
             host_ahead,
-            jumped: jump.0.abs() > policy.max_clock_skew.0,
+            jumped: jump.0.abs() > policy.max_clock_skew.0 || self.standing.leapt.is_some(),
             create_time: config.allow_create_time,
             silent_after: None,
             topics,
@@ -190,15 +228,23 @@ impl<C> Owned<C> {
             Silence::Over(arrival) => returns = Some(arrival),
         }
         let (clock, blind) = read(&reading);
-        // A leap of the host's clock that the brokers made too says nothing of the devices: they get their time anew.
-        if self.standing.leapt && agrees && topics.iter().all(|topic| topic.caught_up) {
-            (self.standing.leapt, self.standing.confirmed) = (false, true);
+        // Devices cannot be judged by times that came while a clock was wrong: they get their time anew. A leap that all
+        // clocks made says nothing of the devices; a leader that was behind made what was observed look like the future,
+        // which is clamped, or gave its own time to what came without one.
+        let is_behind = self.standing.heard().any(|ahead| ahead > policy.max_clock_skew);
+        self.standing.awaits_sight |=
+            blind == Some(Blind::Skew) && (is_behind || self.standing.leapt.is_some());
+        if self.standing.awaits_sight && core.pending.is_some() {
+            // One change at a time: until then no deadline may pass.
+            return Sight { clock: before, blind, returns: None };
         }
-        if self.standing.confirmed && blind.is_none() {
-            self.standing.confirmed = false;
+        // While they disagree still, a right one may take the clock over all the time that it stood.
+        let is_leap = clock - before > policy.max_clock_skew;
+        if self.standing.awaits_sight && clock > before && (is_leap || blind != Some(Blind::Skew)) {
+            self.standing.returned = Some(clock);
             returns = Some(clock);
         }
-        // One change at a time; and what was seen once is not seen again.
+        // What was seen once is not seen again.
         let returns = returns.filter(|at| core.pending.is_none() && *at > core.sight && *at >= before);
         Sight { clock, blind, returns }
     }

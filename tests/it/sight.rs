@@ -14,7 +14,7 @@ use lastseen::domain::time::{Millis, Timestamp};
 use lastseen::engine::step::Settings;
 use lastseen::log::embedded::{EmbeddedConfig, EmbeddedLog, EmbeddedMember};
 use lastseen::log::{
-    Append, Bounds, Change, CommitOutcome, Committed, Inbox, Log, LogError, OutRecord, Positions,
+    Append, Bounds, Change, CommitOutcome, Committed, INPUTS, Inbox, Log, LogError, OutRecord, Positions,
     ScanControl, Scanned, Topic, Transaction,
 };
 use lastseen::stats::Stats;
@@ -120,12 +120,8 @@ impl Log for Faulty {
         self.log.start(partition, from)
     }
 
-    fn pause(&mut self, partition: u32) -> Result<(), LogError> {
-        self.log.pause(partition)
-    }
-
-    fn resume(&mut self, partition: u32) -> Result<(), LogError> {
-        self.log.resume(partition)
+    fn hold(&mut self, partition: u32, held: [bool; INPUTS]) -> Result<(), LogError> {
+        self.log.hold(partition, held)
     }
 
     fn release(&mut self, partitions: &[u32]) -> Result<(), LogError> {
@@ -170,6 +166,8 @@ struct Bench {
     dir: tempfile::TempDir,
     worker: Option<Worker<Faulty, RocksStore>>,
     accept_loss: bool,
+    batch_records: usize,
+    stats: Arc<Stats>,
 }
 
 fn open(dir: &Path, time: &Arc<Time>, retention: Option<Millis>) -> EmbeddedLog {
@@ -190,7 +188,16 @@ impl Bench {
         let time = Arc::new(Time::default());
         let log = open(dir.path(), &time, retention);
         let faults = Arc::default();
-        let mut bench = Bench { time, faults, log, dir, worker: None, accept_loss: false };
+        let mut bench = Bench {
+            time,
+            faults,
+            log,
+            dir,
+            worker: None,
+            accept_loss: false,
+            batch_records: 100_000,
+            stats: Arc::default(),
+        };
         bench.start();
         bench
     }
@@ -202,13 +209,14 @@ impl Bench {
             clock_margin: Millis(0),
             checkpoint_interval: Duration::from_secs(30 * 86_400),
             accept_loss: self.accept_loss,
+            batch_records: self.batch_records,
             ..WorkerConfig::default()
         };
         let member = self.log.member().expect("one member");
         let log = Faulty { log: member, faults: self.faults.clone(), stash: Vec::new() };
         let clock = Clock::of(Host(self.time.clone()));
         let store = RocksStore::new(self.dir.path());
-        self.worker = Some(Worker::new(log, store, clock, config, Arc::new(Stats::default()), 7));
+        self.worker = Some(Worker::new(log, store, clock, config, self.stats.clone(), 7));
         self.turn();
     }
 
@@ -371,6 +379,39 @@ fn while_one_input_is_held_back_deadlines_wait_also_those_of_devices_that_others
     assert_eq!(bench.offline().len(), 5, "and then they are judged as ever");
 }
 
+/// What waits for an input that is behind is bounded, however far ahead the others are.
+#[test]
+fn an_input_that_is_far_ahead_of_another_is_held_back() {
+    let mut bench = Bench::new();
+    bench.kill();
+    bench.batch_records = 100;
+    bench.start();
+    let devices = fleet(10);
+    bench.monitor(&devices, 2);
+    bench.report(&devices);
+    bench.live(1);
+    bench.faults.lock().unwrap().held = Some(InputTopic::Activity);
+    for number in 0..600 {
+        bench.report(&devices);
+        let label = json!({"register": {"labels": {"number": number.to_string()}}});
+        bench.send(InputTopic::Control, devices.iter().map(|device| (device.clone(), label.clone())));
+        bench.live(1);
+    }
+    let counts = bench.stats.counts();
+    assert!(counts.waiting.0 >= 50, "what is ahead waits: {:?}", counts.waiting);
+    let read = counts.applied;
+    bench.faults.lock().unwrap().held = None;
+    for _ in 0..600 {
+        bench.turn();
+    }
+    let counts = bench.stats.counts();
+    assert_eq!(counts.applied - read, 2 * 600 * 10, "everything is folded");
+    assert_eq!(counts.waiting.0, 0);
+    // The fault gives all that it held at once: 6,000 records that no worker could refuse.
+    assert!(counts.most_waiting.0 <= 6_000 + 2 * 100, "what waited is bounded: {:?}", counts.most_waiting);
+    assert_eq!(bench.offline(), BTreeMap::new());
+}
+
 #[test]
 fn while_no_broker_answers_the_clock_waits() {
     let mut bench = Bench::new();
@@ -481,8 +522,56 @@ fn a_host_that_slept_with_its_log_gives_every_device_its_time_anew() {
         bench.live(10);
     }
     assert_eq!(bench.offline(), BTreeMap::new());
-    bench.live(65);
-    assert_eq!(bench.offline().len(), 20, "two minutes after it knew that it had slept");
+    // No record says whether the clocks of the inputs went with the host's: it waits for one, ten minutes at most.
+    for _ in 0..54 {
+        bench.live(10);
+    }
+    assert_eq!(bench.offline(), BTreeMap::new());
+    for _ in 0..20 {
+        bench.live(10);
+    }
+    assert_eq!(bench.offline().len(), 20, "two minutes after it was sure that it had slept");
+}
+
+#[test]
+fn a_host_that_slept_believes_the_first_record_that_comes() {
+    let mut bench = Bench::new();
+    let devices = fleet(20);
+    bench.monitor(&devices, 2);
+    report_for(&mut bench, &devices, 5, true);
+    for clock in [&bench.time.wall, &bench.time.brokers] {
+        clock.fetch_add(8 * 3_600_000, Ordering::SeqCst);
+    }
+    bench.live(10);
+    bench.report(&devices[..1]);
+    for _ in 0..11 {
+        bench.live(10);
+    }
+    assert_eq!(bench.offline(), BTreeMap::new());
+    for _ in 0..3 {
+        bench.live(10);
+    }
+    assert_eq!(bench.offline().len(), 20, "two minutes after that record");
+}
+
+/// An input's leader that is far behind makes what devices report look like the future.
+#[test]
+fn a_leader_that_was_an_hour_behind_and_is_set_right_calls_nobody_offline() {
+    let mut bench = Bench::new();
+    let devices = fleet(20);
+    bench.monitor(&devices, 2);
+    report_for(&mut bench, &devices, 5, true);
+    bench.time.brokers.fetch_sub(3_600_000, Ordering::SeqCst);
+    report_for(&mut bench, &devices, 20, true);
+    bench.time.brokers.fetch_add(3_600_000, Ordering::SeqCst);
+    bench.live(40);
+    report_for(&mut bench, &devices, 5, true);
+    assert_eq!(bench.offline(), BTreeMap::new());
+    // Ten minutes of silence are waited for, and then it is theirs.
+    for _ in 0..75 {
+        bench.live(10);
+    }
+    assert_eq!(bench.offline().len(), 20, "they are judged again");
 }
 
 /// Reports a tenth of the fleet every three seconds: each device twice a minute.

@@ -14,7 +14,7 @@ use lastseen::log::{Append, OutRecord, Topic};
 use lastseen::stats::Stats;
 use lastseen::store::RocksStore;
 use lastseen::wire::partition;
-use lastseen::worker::{Worker, WorkerConfig};
+use lastseen::worker::{Standby, Worker, WorkerConfig};
 use serde_json::{Value, json};
 
 const START: i64 = 1_767_225_600_000;
@@ -31,6 +31,8 @@ struct Bench {
     worker: Option<Worker<EmbeddedMember, RocksStore>>,
     dir: tempfile::TempDir,
     sent: Vec<(i64, String)>,
+    standby: Option<Arc<Standby>>,
+    stats: Arc<Stats>,
 }
 
 fn open(dir: &Path, clock: &Clock) -> EmbeddedLog {
@@ -45,7 +47,8 @@ impl Bench {
         let dir = tempfile::tempdir().expect("a directory");
         let clock = Clock::manual(at(0));
         let log = open(dir.path(), &clock);
-        let mut bench = Bench { clock, log, worker: None, dir, sent: Vec::new() };
+        let mut bench =
+            Bench { clock, log, worker: None, dir, sent: Vec::new(), standby: None, stats: Arc::default() };
         bench.start();
         bench
     }
@@ -62,8 +65,8 @@ impl Bench {
         };
         let member = self.log.member().expect("one member");
         let store = RocksStore::new(self.dir.path());
-        self.worker =
-            Some(Worker::new(member, store, self.clock.clone(), config, Arc::new(Stats::default()), 7));
+        let worker = Worker::new(member, store, self.clock.clone(), config, self.stats.clone(), 7);
+        self.worker = Some(worker.with_standby(self.standby.clone()));
     }
 
     /// As a kill -9 would: nothing is committed or checkpointed, the process is gone.
@@ -277,6 +280,46 @@ fn killed_without_a_word_it_goes_on_as_if_nothing_had_happened() {
         bench.start();
     });
     same(&bench.outputs(), &bench.folded(600));
+}
+
+/// Rounds of a standby of another process, at several moments, until that process takes over with an empty disk.
+#[test]
+fn a_standby_takes_over_and_nothing_shows() {
+    let settings = Arc::new(Settings { partitions: PARTITIONS, ..Settings::default() });
+    let never = std::sync::atomic::AtomicBool::new(false);
+    for late in [false, true] {
+        let mut bench = Bench::new();
+        let mut next = Arc::new(Standby::default());
+        let follow = |standby: &Standby, bench: &Bench| {
+            while standby.round(&mut bench.log.clone(), PARTITIONS, &settings, &never) {}
+        };
+        let mut count = 0;
+        story(&mut bench, |bench| {
+            count += 1;
+            // It has followed up to the last part, or up to the one before: then there is a tail to read.
+            if !late || count % 2 == 1 {
+                follow(&next, bench);
+                assert_eq!(next.caught_up(), PARTITIONS as usize);
+            }
+            if late && count % 2 == 1 {
+                return;
+            }
+            bench.kill();
+            for partition in 0..PARTITIONS {
+                let files = bench.dir.path().join("partitions").join(partition.to_string());
+                std::fs::remove_dir_all(files).expect("it was there");
+            }
+            bench.standby = Some(std::mem::take(&mut next));
+            bench.start();
+        });
+        let taken_over = bench.stats.counts().taken_over;
+        assert_eq!(
+            taken_over,
+            u64::from(PARTITIONS) * if late { 2 } else { 4 },
+            "the last start is not followed by a turn"
+        );
+        same(&bench.outputs(), &bench.folded(600));
+    }
 }
 
 #[test]

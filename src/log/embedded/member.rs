@@ -8,8 +8,8 @@ use super::{EmbeddedLog, input};
 use crate::domain::effect::InputTopic;
 use crate::domain::time::Timestamp;
 use crate::log::{
-    Bounds, Change, CommitOutcome, Committed, INPUTS, Inbox, Log, LogError, Positions, ScanControl, Scanned,
-    Topic, Transaction,
+    Bounds, Change, CommitOutcome, Committed, INPUTS, Inbox, Log, LogError, POLL_BYTES, Positions,
+    ScanControl, Scanned, Topic, Transaction,
 };
 
 /// The one member of the group; owns all partitions until it is dropped or closed.
@@ -24,7 +24,7 @@ pub struct EmbeddedMember {
 #[derive(Clone, Copy, Default)]
 struct Part {
     started: bool,
-    paused: bool,
+    held: [bool; INPUTS],
     next: Positions,
 }
 
@@ -50,10 +50,8 @@ impl EmbeddedMember {
         let shared = &self.log.shared;
         let found = shared.wait(wait, |heads| {
             let mut found = Vec::new();
-            for (partition, part) in
-                self.parts.iter().enumerate().filter(|(_, part)| part.started && !part.paused)
-            {
-                for (index, &next) in part.next.iter().enumerate() {
+            for (partition, part) in self.parts.iter().enumerate().filter(|(_, part)| part.started) {
+                for (index, &next) in part.next.iter().enumerate().filter(|(index, _)| !part.held[*index]) {
                     let slot = shared.slot(input(index), partition as u32)?;
                     let head = heads[slot];
                     if head.high > next {
@@ -75,11 +73,11 @@ impl Log for EmbeddedMember {
             return Ok(vec![Change::Assigned((0..self.log.partitions()).collect())]);
         }
         let ready = self.ready(wait);
-        let mut count = 0;
+        let (mut count, began) = (0, inbox.arena.len());
         self.turn += 1;
         for index in 0..ready.len() {
             let (index, partition, range, low) = ready[(index + self.turn) % ready.len()].clone();
-            if count >= limit {
+            if count >= limit || inbox.arena.len() - began >= POLL_BYTES {
                 break;
             }
             let (topic, end) = (InputTopic::ALL[index], range.end);
@@ -95,7 +93,7 @@ impl Log for EmbeddedMember {
                 count += 1;
                 let after = record.offset + 1;
                 inbox.push(topic, partition, record);
-                if count < limit {
+                if count < limit && inbox.arena.len() - began < POLL_BYTES {
                     return ControlFlow::Continue(());
                 }
                 next = after;
@@ -107,17 +105,12 @@ impl Log for EmbeddedMember {
     }
 
     fn start(&mut self, partition: u32, from: Positions) -> Result<(), LogError> {
-        *self.part(partition)? = Part { started: true, paused: false, next: from };
+        *self.part(partition)? = Part { started: true, held: [false; INPUTS], next: from };
         Ok(())
     }
 
-    fn pause(&mut self, partition: u32) -> Result<(), LogError> {
-        self.part(partition)?.paused = true;
-        Ok(())
-    }
-
-    fn resume(&mut self, partition: u32) -> Result<(), LogError> {
-        self.part(partition)?.paused = false;
+    fn hold(&mut self, partition: u32, held: [bool; INPUTS]) -> Result<(), LogError> {
+        self.part(partition)?.held = held;
         Ok(())
     }
 

@@ -16,8 +16,8 @@ use super::{KafkaConfig, reader};
 use crate::domain::effect::InputTopic;
 use crate::domain::time::Timestamp;
 use crate::log::{
-    Bounds, Change, CommitOutcome, Committed, INPUTS, Inbox, Log, LogError, Positions, ScanControl, Scanned,
-    Topic, Transaction,
+    Bounds, Change, CommitOutcome, Committed, INPUTS, Inbox, Log, LogError, POLL_BYTES, Positions,
+    ScanControl, Scanned, Topic, Transaction,
 };
 
 /// How long one wait for records may keep a rebalance waiting.
@@ -44,7 +44,7 @@ pub struct KafkaLog {
 struct Part {
     /// Assigned to the reader.
     reading: bool,
-    paused: bool,
+    held: [bool; INPUTS],
     next: Positions,
 }
 
@@ -96,6 +96,12 @@ impl KafkaLog {
         Err(LogError::fatal(format!("using partition {partition}"), "it is not assigned to this member"))
     }
 
+    /// What of a partition is read.
+    fn ats_read(&self, partition: u32, part: &Part) -> Vec<At> {
+        let ats = self.ats(partition, part.next).into_iter().zip(part.held);
+        ats.filter(|(_, held)| !held).map(|(at, _)| at).collect()
+    }
+
     fn ats(&self, partition: u32, offsets: Positions) -> [At; INPUTS] {
         std::array::from_fn(|index| At {
             topic: self.config.topic(input(index)).to_owned(),
@@ -108,7 +114,7 @@ impl KafkaLog {
     fn read_on(&mut self, partition: u32) -> Result<(), LogError> {
         self.read_no_more(partition)?;
         let Some(part) = self.parts.get(&partition) else { return Ok(()) };
-        let ats = self.ats(partition, part.next);
+        let ats = self.ats_read(partition, part);
         let assigned = self.reader.assign(&ats);
         assigned
             .map_err(|error| self.reader.watch().explain("starting to read", error.code, &error.message))?;
@@ -119,7 +125,7 @@ impl KafkaLog {
     /// Tells the reader to stop with a partition.
     fn read_no_more(&mut self, partition: u32) -> Result<(), LogError> {
         let Some(part) = self.parts.get(&partition).filter(|part| part.reading) else { return Ok(()) };
-        let ats = self.ats(partition, part.next);
+        let ats = self.ats_read(partition, part);
         let unassigned = self.reader.unassign(&ats);
         unassigned
             .map_err(|error| self.reader.watch().explain("stopping to read", error.code, &error.message))?;
@@ -245,12 +251,12 @@ impl KafkaLog {
 
     /// Takes what the reader has; whether there was anything, records or news of positions.
     fn read(&mut self, wait: Duration, limit: usize, inbox: &mut Inbox) -> Result<bool, LogError> {
-        let began = inbox.slots.len();
+        let (began, began_bytes) = (inbox.slots.len(), inbox.arena.len());
         let mut moved = false;
         let mut headers = Vec::new();
         let mut known: Option<(usize, usize)> = None;
         let mut wait = wait;
-        while inbox.slots.len() - began < limit {
+        while inbox.slots.len() - began < limit && inbox.arena.len() - began_bytes < POLL_BYTES {
             let Some(message) = self.reader.next(wait) else { break };
             wait = Duration::ZERO;
             let index = match known {
@@ -269,6 +275,10 @@ impl KafkaLog {
             let Some(part) = self.parts.get_mut(&message.partition()).filter(|part| part.reading) else {
                 continue;
             };
+            if part.held[index] {
+                // Fetched before it was held back; it is fetched again.
+                continue;
+            }
             match message.code() {
                 Code::NoError => {
                     if message.offset() >= part.next[index] {
@@ -359,24 +369,27 @@ impl Log for KafkaLog {
             return Ok(());
         }
         self.read_no_more(partition)?;
-        self.parts.insert(partition, Part { reading: false, paused: false, next: from });
+        self.parts.insert(partition, Part { next: from, ..Part::default() });
         self.read_on(partition)
     }
 
-    fn pause(&mut self, partition: u32) -> Result<(), LogError> {
-        self.owned(partition)?;
-        self.read_no_more(partition)?;
-        self.parts.entry(partition).or_default().paused = true;
-        Ok(())
-    }
-
-    fn resume(&mut self, partition: u32) -> Result<(), LogError> {
+    fn hold(&mut self, partition: u32, held: [bool; INPUTS]) -> Result<(), LogError> {
         self.owned(partition)?;
         let part = self.parts.entry(partition).or_default();
-        if !std::mem::take(&mut part.paused) || self.leaving.is_some() {
+        let before = std::mem::replace(&mut part.held, held);
+        let (is_reading, next) = (part.reading, part.next);
+        if !is_reading || before == held {
             return Ok(());
         }
-        self.read_on(partition)
+        let of = |wanted: bool| {
+            (0..INPUTS).filter(move |index| before[*index] != held[*index] && held[*index] == wanted)
+        };
+        let ats = self.ats(partition, next);
+        let pick = |wanted: bool| of(wanted).map(|index| ats[index].clone()).collect::<Vec<At>>();
+        let (stopped, goes_on) = (pick(true), pick(false));
+        let told = if stopped.is_empty() { Ok(()) } else { self.reader.unassign(&stopped) };
+        let told = told.and_then(|()| if goes_on.is_empty() { Ok(()) } else { self.reader.assign(&goes_on) });
+        told.map_err(|error| self.reader.watch().explain("holding inputs back", error.code, &error.message))
     }
 
     fn release(&mut self, partitions: &[u32]) -> Result<(), LogError> {

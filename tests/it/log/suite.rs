@@ -24,6 +24,7 @@ type Test = fn(&dyn Rig);
 
 const PATIENCE: Duration = Duration::from_secs(30);
 const CONNECTIONS: Topic = Topic::Input(InputTopic::Connections);
+const ACTIVITY: Topic = Topic::Input(InputTopic::Activity);
 
 /// Runs everything.
 pub fn all(rig: impl Fn() -> Box<dyn Rig>) {
@@ -31,7 +32,7 @@ pub fn all(rig: impl Fn() -> Box<dyn Rig>) {
         ("the_whole_way", the_whole_way),
         ("what_is_not_committed_is_not_seen", what_is_not_committed_is_not_seen),
         ("starting_again_rewinds", starting_again_rewinds),
-        ("pause_and_resume_lose_nothing", pause_and_resume_lose_nothing),
+        ("inputs_that_are_held_back_lose_nothing", inputs_that_are_held_back_lose_nothing),
         ("scans_end_where_they_should", scans_end_where_they_should),
         ("tails_see_committed_records", tails_see_committed_records),
         ("bytes_come_back", bytes_come_back),
@@ -235,7 +236,7 @@ fn starting_again_rewinds(rig: &dyn Rig) {
     }
 }
 
-fn pause_and_resume_lose_nothing(rig: &dyn Rig) {
+fn inputs_that_are_held_back_lose_nothing(rig: &dyn Rig) {
     let appender = rig.appender();
     let mut log = rig.member();
     join(&mut *log);
@@ -243,13 +244,23 @@ fn pause_and_resume_lose_nothing(rig: &dyn Rig) {
     log.start(1, [0; 3]).unwrap();
     appender.append(&[record(CONNECTIONS, 0, "first")]).unwrap();
     assert_eq!(take(&mut *log, 1)[0].3, "first");
-    log.pause(0).unwrap();
-    appender.append(&[record(CONNECTIONS, 0, "second"), record(CONNECTIONS, 1, "other")]).unwrap();
-    assert_eq!(take(&mut *log, 1)[0].3, "other");
+    log.hold(0, [false, true, false]).unwrap();
+    let more =
+        [record(CONNECTIONS, 0, "second"), record(ACTIVITY, 0, "beside"), record(CONNECTIONS, 1, "other")];
+    appender.append(&more).unwrap();
+    let mut told: Vec<String> = take(&mut *log, 2).into_iter().map(|record| record.3).collect();
+    told.sort();
+    assert_eq!(told, ["beside", "other"]);
     assert_eq!(once(&mut *log, 300), []);
-    log.resume(0).unwrap();
+    assert_eq!(log.positions(0)[1], 1, "what is held back is not read");
+    log.hold(0, [true, false, true]).unwrap();
     assert_eq!(take(&mut *log, 1)[0].3, "second");
     assert_eq!(once(&mut *log, 100), []);
+    // Starting again ends it.
+    log.start(0, [0, 2, 0]).unwrap();
+    let mut told: Vec<String> = take(&mut *log, 1).into_iter().map(|record| record.3).collect();
+    told.sort();
+    assert_eq!(told, ["beside"]);
 }
 
 fn scans_end_where_they_should(rig: &dyn Rig) {

@@ -32,7 +32,7 @@ pub struct MemberSettings {
 #[derive(Clone, Copy, Debug, Default)]
 struct Part {
     reading: bool,
-    paused: bool,
+    held: [bool; INPUTS],
     next: Positions,
     /// Records delivered since the start: what a broken variant counts instead of offsets.
     counted: Positions,
@@ -212,7 +212,11 @@ impl SimLog {
         let mut moved = false;
         for place in (0..places).map(|place| (place + turn) % places) {
             let (partition, index) = (readable[place / INPUTS], place % INPUTS);
-            if cluster.held.is_some_and(|(held, until)| held == index && until > cluster.now) || room == 0 {
+            let is_held = self.parts.get(&partition).is_some_and(|part| part.held[index]);
+            if is_held
+                || cluster.held.is_some_and(|(held, until)| held == index && until > cluster.now)
+                || room == 0
+            {
                 continue;
             }
             let Some(at) = cluster.place(Topic::Input(InputTopic::ALL[index]), partition) else { continue };
@@ -305,25 +309,16 @@ impl Log for SimLog {
             return Err(LogError::fatal("starting", format!("partition {partition} is not ours")));
         }
         if self.leaving.is_none() {
-            let part = Part { reading: true, paused: false, next: from, counted: from };
+            let part = Part { reading: true, held: [false; INPUTS], next: from, counted: from };
             self.parts.insert(partition, part);
         }
         Ok(())
     }
 
-    fn pause(&mut self, partition: u32) -> Result<(), LogError> {
+    fn hold(&mut self, partition: u32, held: [bool; INPUTS]) -> Result<(), LogError> {
+        self.host.site("hold")?;
         if let Some(part) = self.parts.get_mut(&partition) {
-            (part.paused, part.reading) = (true, false);
-        }
-        Ok(())
-    }
-
-    fn resume(&mut self, partition: u32) -> Result<(), LogError> {
-        let leaving = self.leaving.is_some();
-        if let Some(part) = self.parts.get_mut(&partition)
-            && std::mem::take(&mut part.paused)
-        {
-            part.reading = !leaving;
+            part.held = held;
         }
         Ok(())
     }

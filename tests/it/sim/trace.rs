@@ -1,4 +1,4 @@
-//! What happened, for people: kept only while a seed is replayed, the last lines of it.
+//! What happened, for people: kept only while a seed is replayed; the last lines of it, or all of one seed's.
 
 use std::collections::VecDeque;
 
@@ -25,7 +25,7 @@ impl Trace {
         }
         let line = format!("{:>9.3} s  {}", now as f64 / 1000.0, words());
         self.hash = xxhash_rust::xxh3::xxh3_64_with_seed(line.as_bytes(), self.hash);
-        if self.lines.len() == LINES {
+        if self.lines.len() == LINES && super::number("SEED").is_none() {
             self.lines.pop_front();
         }
         self.lines.push_back(line);

@@ -59,9 +59,19 @@ pub struct Plan {
     pub planned: Option<(u64, super::faults::Fault)>,
     pub named: Option<(&'static str, u64, super::faults::Fault)>,
     pub trace: bool,
+    /// The command that runs it again, if there is one: it is of a kind that is drawn from the seed.
+    pub kind: &'static str,
 }
 
 impl Plan {
+    /// How to see it again.
+    pub fn again(&self) -> String {
+        match self.kind {
+            "" => "this plan belongs to its test alone; to run it again, run that test".to_owned(),
+            kind => format!("again, with all of it: make simulate KIND={kind} SEED={}", self.seed),
+        }
+    }
+
     /// A small, quiet run: nothing goes wrong.
     pub fn quiet(seed: u64) -> Plan {
         Plan {
@@ -89,6 +99,7 @@ impl Plan {
             planned: None,
             named: None,
             trace: false,
+            kind: "",
         }
     }
 
@@ -102,9 +113,8 @@ impl Plan {
             error: wild.rates.error / 10,
             ..Rates::default()
         };
-        // Not both: a host and the journal's leader that err alike, while the inputs' leaders do not, are believed.
-        let leaps = rates.wall_jump == 0;
-        Plan { rates, leaps, disturbance: 0, skew: 0, ..wild }
+        let leaps = rates.wall_jump == 0 || rng.coin();
+        Plan { rates, leaps, disturbance: 0, skew: 0, kind: "leaping", ..wild }
     }
 
     /// Anything goes, as the seed says.
@@ -129,6 +139,7 @@ impl Plan {
             disorder: rng.coin(),
             housekeeping: rng.coin(),
             skew: *rng.pick(&[0, 0, 0, 30, 500]),
+            kind: "wild",
             ..Plan::quiet(seed)
         }
     }
@@ -468,10 +479,7 @@ impl World {
         let (leader, by, is_right) = {
             let mut rng = self.rng.borrow_mut();
             let by = *rng.pick(&LEAPS);
-            // Known gap: while a leader is behind by more than `maxFutureSeconds`, what devices observe counts as of the
-            // future and is clamped to its time; whoever is set right then finds them silent.
-            let back = by.min(90_000);
-            (rng.below(LEADERS as u64) as usize, if rng.coin() { by } else { -back }, rng.coin())
+            (rng.below(LEADERS as u64) as usize, if rng.coin() { by } else { -by }, rng.coin())
         };
         self.with(|cluster| {
             cluster.skew[leader] = if is_right { 0 } else { by };
