@@ -1,7 +1,7 @@
 //! What a worker does when its assignment changes, and when nobody knows how a transaction ended. Both need answers of
 //! the log; where none comes, they are not forgotten but asked for again.
 
-use tracing::warn;
+use tracing::{info, warn};
 
 use super::{Worker, WorkerError};
 use crate::engine::journal::Head;
@@ -12,6 +12,11 @@ impl<L: Log, S: Checkpoints> Worker<L, S> {
     /// Deals with what happened to the assignment, in that order. What could not be finished stays first in the line.
     pub(super) fn changes(&mut self, changes: Vec<Change>) -> Result<(), WorkerError> {
         for change in changes {
+            match &change {
+                Change::Assigned(partitions) => info!(?partitions, "partitions assigned"),
+                Change::Revoked(partitions) => info!(?partitions, "partitions revoked"),
+                Change::Lost(partitions) => warn!(?partitions, "partitions lost"),
+            }
             if let Change::Revoked(gone) | Change::Lost(gone) = &change {
                 // What goes again before it was restored is not restored.
                 for earlier in &mut self.changes {
