@@ -235,13 +235,15 @@ pub fn list_offsets(
     let mut lookups = 0;
     loop {
         match ask_offsets(client, questions, committed, timeout) {
-            // librdkafka asks with the epoch of the leader that it knows. Where only that has changed (a broker was
-            // restarted) it does not look the leader up again by itself, and fails for minutes.
+            // librdkafka asks whom it knows as the leader, in the epoch that it knows. Where only the epoch has changed (a
+            // broker was restarted), or where it last heard that there is no leader, it does not look again by itself, and
+            // fails for minutes.
             Err((
                 Code::FencedLeaderEpoch
                 | Code::UnknownLeaderEpoch
                 | Code::NotLeaderForPartition
-                | Code::LeaderNotAvailable,
+                | Code::LeaderNotAvailable
+                | Code::NoEnt,
                 _,
             )) if lookups < LOOKUPS => {
                 lookups += 1;

@@ -686,7 +686,14 @@ fn ends_are_told_again_as_soon_as_the_leaders_are_back() {
     let ends = [(0, [0; 3]), (1, [0, 1, 0])];
     assert_eq!(log.ends(&[0, 1]).unwrap(), ends);
     assert_eq!(log.bounds(Topic::Journal, 1).unwrap().high, 0);
-    broker.restart();
+    // Asked meanwhile, too: then it learns that there is no leader.
+    std::thread::scope(|scope| {
+        let restart = scope.spawn(|| broker.restart());
+        while !restart.is_finished() {
+            let _ = log.ends(&[0, 1]);
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    });
     let began = Instant::now();
     assert_eq!(retried(began + Duration::from_secs(20), || log.ends(&[0, 1])), ends);
     assert_eq!(retried(began + Duration::from_secs(20), || log.bounds(Topic::Journal, 1)).high, 0);
