@@ -51,7 +51,14 @@ impl<L: Log, S: Checkpoints> Worker<L, S> {
             Change::Revoked(partitions) => {
                 // Every step is committed as it is taken: only what was read and not stepped is dropped.
                 for number in &partitions {
-                    self.checkpoint(*number)?;
+                    match self.checkpoint(*number) {
+                        // The group waits for us, and a checkpoint only shortens the way back.
+                        Err(WorkerError::Log(error)) if error.retriable => {
+                            warn!(%error, "the log did not answer; partitions go without a last checkpoint");
+                            break;
+                        }
+                        other => other?,
+                    }
                 }
                 self.drop_partitions(&partitions)?;
             }
