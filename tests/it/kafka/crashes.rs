@@ -2,6 +2,7 @@
 //! or the answer to it, and just then the process is killed or stopped.
 
 use std::collections::BTreeMap;
+use std::process::ExitStatus;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use rdkafka::producer::{BaseRecord, Producer};
 use serde_json::json;
 
 use super::chaos::compare;
-use super::chaos::processes::{Instance, Site, Told, directory, until};
+use super::chaos::processes::{Instance, Site, Standing, Told, directory, until};
 use super::chaos::traffic::{now, producer, time};
 use super::chaos::watch::Watch;
 use super::proxy::{ADD_OFFSETS_TO_TXN, END_TXN, Fault, Proxy};
@@ -94,6 +95,47 @@ impl Case {
         };
         until(PATIENCE, drained, || "the inputs are not read to their ends".to_owned());
     }
+
+    /// SIGTERM, and it ends well.
+    fn end(&mut self, instance: &mut Instance) {
+        instance.signal("-TERM");
+        let (status, words) = self.ended(instance);
+        assert!(status.success(), "{status}: {words}");
+    }
+
+    /// How it ended, and its last words.
+    fn ended(&mut self, instance: &mut Instance) -> (ExitStatus, String) {
+        let mut ended = None;
+        let told = &mut self.told;
+        let has_ended = || {
+            ended = instance.ended(told);
+            ended.is_some()
+        };
+        until(PATIENCE, has_ended, || "it does not end".to_owned());
+        ended.expect("it ended")
+    }
+
+    /// After so many rounds: what Kafka's client reads is what fold says, and each connect was logged once.
+    fn holds(&self, rounds: usize) {
+        let (folded, _) = compare::folded(&self.site);
+        let published = compare::published(&compare::read(&self.site, &compare::OUTPUTS));
+        if let Err(difference) = compare::same(&published, &folded) {
+            panic!("{difference}");
+        }
+        let of = |number| published[&("connection-log".to_owned(), number)].len();
+        assert_eq!((0..PARTITIONS).map(of).sum::<usize>(), 20 * rounds, "each connect is logged once");
+        self.site.says(&["replay", "--verify"], 0);
+    }
+
+    /// Waits until it has told of something.
+    fn warned(&mut self, instance: &mut Instance, words: &str) {
+        let told = &mut self.told;
+        let has_told = || {
+            instance.read(told);
+            told.warnings.keys().any(|warning| warning.contains(words))
+        };
+        until(PATIENCE, has_told, || format!("it does not say: {words}"));
+    }
 }
 
 /// One row: three rounds of events, and in the second the fault.
@@ -152,32 +194,12 @@ fn row(name: &str, request: u16, fault: Fault, then: Then) {
     case.send(3);
     case.drained(&mut one);
     for instance in [&mut one, &mut two] {
-        if instance.standing == super::chaos::processes::Standing::Runs {
-            instance.signal("-TERM");
-            let (mut told, mut ended) = (Told::default(), None);
-            until(
-                PATIENCE,
-                || {
-                    ended = instance.ended(&mut told);
-                    ended.is_some()
-                },
-                || "it does not end".to_owned(),
-            );
-            let (status, words) = ended.expect("it ended");
-            assert!(status.success(), "{name}: {status}: {words}");
+        if instance.standing == Standing::Runs {
+            case.end(instance);
         }
     }
-
-    let (folded, _) = compare::folded(&case.site);
-    let published = compare::published(&compare::read(&case.site, &compare::OUTPUTS));
-    if let Err(difference) = compare::same(&published, &folded) {
-        panic!("{name}: {difference}");
-    }
-    let connects: usize =
-        (0..PARTITIONS).map(|number| published[&("connection-log".to_owned(), number)].len()).sum();
-    assert_eq!(connects, 20 * 3, "{name}: each connect is logged once");
     assert_eq!(watch.state().problems, [""; 0], "{name}");
-    case.site.says(&["replay", "--verify"], 0);
+    case.holds(3);
 }
 
 /// All records are written, no offsets yet.
@@ -207,4 +229,65 @@ fn a_process_killed_with_its_commit_decided_goes_on_from_it() {
 #[test]
 fn a_zombie_with_an_open_transaction_holds_nobody_up_and_commits_nothing() {
     row("c14", END_TXN, Fault::LoseRequest, Then::Paused);
+}
+
+/// Kept on a disk that lied: thrown away and made anew from the log.
+#[test]
+fn a_checkpoint_that_a_disk_lost_in_part_is_made_anew_from_kafka() {
+    let mut case = Case::new("c10", END_TXN);
+    let mut one = Instance::new(&case.site, "one", false);
+    one.start();
+    case.send(1);
+    case.drained(&mut one);
+    case.end(&mut one);
+    assert!(one.damage_disk() > 0, "there is a checkpoint");
+    case.send(2);
+    one.start();
+    case.warned(&mut one, "made anew from the log");
+    case.drained(&mut one);
+    case.end(&mut one);
+    case.holds(2);
+}
+
+/// The group's offsets are gone, as after a long stop: the journal tells where to go on.
+#[test]
+fn a_group_without_offsets_goes_on_from_its_journal() {
+    let mut case = Case::new("c15", END_TXN);
+    let mut one = Instance::new(&case.site, "one", false);
+    one.start();
+    case.send(1);
+    case.drained(&mut one);
+    case.end(&mut one);
+    compare::forget_offsets(&case.site);
+    case.send(2);
+    one.start();
+    case.drained(&mut one);
+    case.end(&mut one);
+    case.holds(2);
+}
+
+/// Retention takes what was not read yet: refused, with what is missing and what to do; given up only if told to.
+#[test]
+fn records_that_retention_took_are_refused_and_given_up_only_when_told_to() {
+    let mut case = Case::new("c15-lost", END_TXN);
+    let mut one = Instance::new(&case.site, "one", false);
+    one.start();
+    case.send(1);
+    case.drained(&mut one);
+    case.end(&mut one);
+    case.send(2);
+    compare::take_all(&case.site, "connections");
+    one.start();
+    let (status, words) = case.ended(&mut one);
+    assert!(!status.success() && words.contains("--accept-loss"), "{status}: {words}");
+    assert!(words.contains("begins at offset"), "{words}");
+    one.start_with(&["--accept-loss"]);
+    case.drained(&mut one);
+    case.send(3);
+    case.drained(&mut one);
+    case.end(&mut one);
+    // Of the connects that were lost nothing is said, of the others each thing once. Nobody can fold them again: the
+    // inputs are gone.
+    let published = compare::published(&compare::read(&case.site, &["connection-log"]));
+    assert_eq!(published.values().map(Vec::len).sum::<usize>(), 20 * 2);
 }

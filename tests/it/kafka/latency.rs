@@ -51,7 +51,7 @@ struct Bench {
 
 impl Bench {
     fn start(brokers: &str, interval: u64, number: usize) -> Bench {
-        let (dir, kept) = directory("latency");
+        let (dir, kept) = directory(&format!("latency-{interval}-{number}"));
         let site = Site {
             dir,
             brokers: brokers.to_owned(),
@@ -65,7 +65,7 @@ impl Bench {
         };
         site.says(&["topics", "create"], 0);
         let watch = Watch::start(brokers, site.topic("journal"), PARTITIONS);
-        let instance = Instance::new(&site, &format!("one-{interval}-{number}"), true);
+        let instance = Instance::new(&site, "one", true);
         let counts = Arc::new(Counts::default());
         let producer = producer(brokers, Arc::clone(&counts));
         Bench { site, watch, instance, told: Told::default(), counts, producer, interval, _kept: kept }
@@ -116,7 +116,11 @@ impl Bench {
         let (first, began) = (self.watch.state().sum(|seen| seen.consumed), Instant::now());
         self.consumed(records);
         let took = began.elapsed().as_secs_f64();
-        let per_second = (records - first) as f64 / took.max(1e-9);
+        // What the first transaction took is not counted, nor its time.
+        let rate = match records - first {
+            0 => "too few to tell how many".to_owned(),
+            counted => format!("{:.0}", counted as f64 / took.max(1e-9)),
+        };
 
         let mut times = self.probe(probing);
         times.sort();
@@ -125,7 +129,7 @@ impl Bench {
         until(PATIENCE, || self.instance.ended(&mut self.told).is_some(), || "it does not end".to_owned());
         let (half, most, commits) = self.told.commits[0];
         println!(
-            "commits every {} ms: {per_second:.0} records/s through a backlog of {records}; from an event to its verdict \
+            "commits every {} ms: {rate} records/s through a backlog of {records}; from an event to its verdict \
              p50 {:.1?}, p99 {:.1?} ({} events); the commit itself p50 {half:.1} ms, p99 {most:.1} ms (the last 1,000 of {commits})",
             self.interval,
             at(50),

@@ -6,9 +6,11 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use lastseen::domain::time::Timestamp;
+use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
-use rdkafka::{ClientConfig, Message, TopicPartitionList};
+use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 use serde_json::{Value, json};
 
 use super::processes::Site;
@@ -120,6 +122,41 @@ pub fn hanging(site: &Site, topics: &[&str]) -> Vec<String> {
         }
     }
     found
+}
+
+fn admin(site: &Site) -> AdminClient<DefaultClientContext> {
+    ClientConfig::new().set("bootstrap.servers", &site.brokers).create().expect("a client")
+}
+
+/// Deletes the group with all its offsets; its members must have left.
+pub fn forget_offsets(site: &Site) {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let asked = admin(site);
+        let deleted = asked.delete_groups(&[&site.prefix], &AdminOptions::new());
+        let deleted = block_on(deleted).expect("the brokers answer");
+        match &deleted[0] {
+            Ok(_) => return,
+            Err((_, error)) => assert!(Instant::now() < until, "the group cannot be deleted: {error}"),
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+/// Removes all records of an input, as retention does.
+pub fn take_all(site: &Site, topic: &str) {
+    let ends = ends(site, topic, "read_uncommitted").expect("the ends");
+    let mut list = TopicPartitionList::new();
+    for (end, partition) in ends.into_iter().zip(0..) {
+        list.add_partition_offset(&site.topic(topic), partition, Offset::Offset(end)).expect("an offset");
+    }
+    let asked = admin(site);
+    block_on(asked.delete_records(&list, &AdminOptions::new())).expect("the brokers answer");
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(future)
 }
 
 /// Without what depends on where and when it was read.

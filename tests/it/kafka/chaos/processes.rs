@@ -125,7 +125,11 @@ impl Instance {
     pub fn new(site: &Site, name: &str, is_static: bool) -> Instance {
         let dir = site.dir.join(name);
         std::fs::create_dir_all(&dir).expect("a directory");
-        let kafka = format!("static_member = {is_static}");
+        let mut kafka = format!("static_member = {is_static}");
+        if is_static {
+            // With a name of its own it comes back as the same member even without its disk.
+            kafka += &format!("\ninstance = \"{name}\"");
+        }
         std::fs::write(dir.join("lastseen.toml"), site.configuration(&kafka)).expect("written");
         Instance {
             name: name.to_owned(),
@@ -141,12 +145,22 @@ impl Instance {
     }
 
     pub fn start(&mut self) {
+        self.start_with(&[]);
+    }
+
+    pub fn start_with(&mut self, flags: &[&str]) {
         assert_eq!(self.standing, Standing::Gone, "{}", self.name);
         self.runs += 1;
         let path = self.dir.join(format!("run-{}.log", self.runs));
         let log = File::create(&path).expect("a file");
         let mut command = Command::new(env!("CARGO_BIN_EXE_lastseen"));
-        command.arg("run").current_dir(&self.dir).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        command
+            .arg("run")
+            .args(flags)
+            .current_dir(&self.dir)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log);
         self.child = Some(command.spawn().expect("lastseen runs"));
         self.log =
             Some(LogFile { file: File::open(path).expect("it is there"), rest: vec![], plain: vec![] });
@@ -187,6 +201,28 @@ impl Instance {
     pub fn lose_disk(&mut self) {
         assert_eq!(self.standing, Standing::Gone);
         let _ = std::fs::remove_dir_all(self.dir.join("state"));
+    }
+
+    /// Every file of its checkpoints is overwritten from its middle on; how many there were.
+    pub fn damage_disk(&mut self) -> usize {
+        assert_eq!(self.standing, Standing::Gone);
+        let mut found = 0;
+        let mut waiting = vec![self.dir.join("state")];
+        while let Some(dir) = waiting.pop() {
+            for entry in std::fs::read_dir(&dir).expect("a directory").map(|entry| entry.expect("an entry")) {
+                let path = entry.path();
+                if path.is_dir() {
+                    waiting.push(path);
+                } else if path.extension().is_some_and(|kind| kind == "sst") {
+                    let mut bytes = std::fs::read(&path).expect("it is read");
+                    let middle = bytes.len() / 2;
+                    bytes[middle..].fill(0x5a);
+                    std::fs::write(&path, bytes).expect("it is written");
+                    found += 1;
+                }
+            }
+        }
+        found
     }
 
     /// Takes in what it has told since the last time.
