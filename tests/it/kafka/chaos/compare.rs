@@ -308,6 +308,9 @@ pub fn same(found: &Said, expected: &Said) -> Result<(), String> {
     Ok(())
 }
 
+/// What is done to records that were read.
+type Change<'a> = &'a dyn Fn(&mut Vec<Value>);
+
 /// The comparison itself is tried: one record less, twice, changed, or in another place.
 #[test]
 fn a_record_too_few_or_too_many_is_noticed() {
@@ -315,12 +318,12 @@ fn a_record_too_few_or_too_many_is_noticed() {
     let values: Vec<Value> = (0..4).map(|number| json!({"deviceId": "a", "sequence": number})).collect();
     let expected: Said = [(place(0), values.clone()), (place(1), Vec::new())].into();
     assert_eq!(same(&expected, &expected), Ok(()));
-    let tamper = |act: &dyn Fn(&mut Vec<Value>)| {
+    let tamper = |act: Change<'_>| {
         let mut found = expected.clone();
         act(found.get_mut(&place(0)).expect("it is there"));
         same(&found, &expected)
     };
-    let changes: [&dyn Fn(&mut Vec<Value>); 5] = [
+    let changes: [Change<'_>; 5] = [
         &|values| _ = values.remove(2),
         &|values| _ = values.pop(),
         &|values| values.push(values[3].clone()),
