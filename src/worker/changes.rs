@@ -3,9 +3,9 @@
 
 use tracing::{info, warn};
 
-use super::{Worker, WorkerError};
+use super::{Owned, Worker, WorkerError};
 use crate::engine::journal::Head;
-use crate::log::{Change, Log};
+use crate::log::{Change, Committed, Log};
 use crate::store::Checkpoints;
 
 impl<L: Log, S: Checkpoints> Worker<L, S> {
@@ -50,19 +50,34 @@ impl<L: Log, S: Checkpoints> Worker<L, S> {
             }
             Change::Revoked(partitions) => {
                 // Every step is committed as it is taken: only what was read and not stepped is dropped.
-                for number in &partitions {
-                    match self.checkpoint(*number) {
-                        // The group waits for us, and a checkpoint only shortens the way back.
-                        Err(WorkerError::Log(error)) if error.retriable => {
-                            warn!(%error, "the log did not answer; partitions go without a last checkpoint");
-                            break;
-                        }
-                        other => other?,
+                match self.last_checkpoints(&partitions) {
+                    // The group waits for us, and a checkpoint only shortens the way back.
+                    Err(WorkerError::Log(error)) if error.retriable => {
+                        warn!(%error, "the log did not answer; partitions go without a last checkpoint");
                     }
+                    other => other?,
                 }
                 self.drop_partitions(&partitions)?;
             }
             Change::Lost(partitions) => self.drop_partitions(&partitions)?,
+        }
+        Ok(())
+    }
+
+    /// Checkpoints of what goes. Who was paused for longer than its session hears of a revocation, too: by then another
+    /// has written on, and a checkpoint that names the ends of today would leave that out.
+    fn last_checkpoints(&mut self, partitions: &[u32]) -> Result<(), WorkerError> {
+        let numbers: Vec<u32> =
+            partitions.iter().copied().filter(|number| self.owned.contains_key(number)).collect();
+        if numbers.is_empty() {
+            return Ok(());
+        }
+        for known in self.log.committed(&numbers)? {
+            let head = newest_head(&known);
+            let is_ours = |owned: &Owned<S::Checkpoint>| head.unwrap_or_default() == owned.partition.head;
+            if self.owned.get(&known.partition).is_some_and(is_ours) {
+                self.checkpoint(known.partition)?;
+            }
         }
         Ok(())
     }
@@ -83,14 +98,7 @@ impl<L: Log, S: Checkpoints> Worker<L, S> {
         let committed = self.log.committed(&numbers)?;
         let mut mine = Vec::new();
         for (number, says) in std::mem::take(&mut self.undecided) {
-            let head = committed.iter().find(|known| known.partition == number).and_then(|known| {
-                known
-                    .offsets
-                    .iter()
-                    .flatten()
-                    .filter_map(|(_, metadata)| Head::from_metadata(metadata))
-                    .max_by_key(|h| h.seq)
-            });
+            let head = committed.iter().find(|known| known.partition == number).and_then(newest_head);
             match head {
                 Some(head) if head == says.head => mine.push((number, says)),
                 Some(head) if head.seq >= says.head.seq => {
@@ -102,4 +110,10 @@ impl<L: Log, S: Checkpoints> Worker<L, S> {
         }
         Ok(self.promote(mine))
     }
+}
+
+/// The head that committed offsets name.
+fn newest_head(known: &Committed) -> Option<Head> {
+    let heads = known.offsets.iter().flatten().filter_map(|(_, metadata)| Head::from_metadata(metadata));
+    heads.max_by_key(|head| head.seq)
 }
