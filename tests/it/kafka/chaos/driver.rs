@@ -190,6 +190,7 @@ impl Chaos {
             words += &format!("partition {number}: {seen:?}\n");
         }
         for instance in &self.instances {
+            instance.dump();
             words += &format!("{:?} {:x?} {}\n", instance.standing, instance.writer, instance.last_words());
         }
         words += &format!("the broker warned:\n{}\n", self.broker.last_words(&self.site.dir));

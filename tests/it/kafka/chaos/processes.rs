@@ -264,6 +264,17 @@ impl Instance {
         }
     }
 
+    /// Where its threads stand goes into a file, if there is a debugger to tell and the directory is kept.
+    pub fn dump(&self) {
+        let Some(child) = self.child.as_ref().filter(|_| std::env::var_os("CHAOS_DIR").is_some()) else {
+            return;
+        };
+        let Ok(file) = File::create(self.dir.join("stacks")) else { return };
+        let mut gdb = Command::new("gdb");
+        gdb.args(["-p", &child.id().to_string(), "-batch", "-ex", "thread apply all backtrace 20"]);
+        let _ = gdb.stdin(Stdio::null()).stdout(file).stderr(Stdio::null()).status();
+    }
+
     /// What a person would read who looks for a reason.
     pub fn last_words(&self) -> String {
         let path = self.dir.join(format!("run-{}.log", self.runs));
