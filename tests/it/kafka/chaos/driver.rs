@@ -17,11 +17,12 @@ const PATIENCE: Duration = Duration::from_secs(150);
 const STUCK: Duration = Duration::from_secs(30);
 
 /// What an instance may say when it ends by itself, to be started again by whoever watches over it.
-const MAY_END: [&str; 2] = [
+const MAY_END: [&str; 3] = [
     // A static member that was let in twice by a broker that crashed in between: it is fenced by its own ghost.
     "another process runs with the same instance id",
-    // It was started while the broker was away.
+    // It was started while the broker was away, or not quite back.
     "no answer from Kafka",
+    "looking at the topics: Admin operation error: OperationTimedOut",
 ];
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
