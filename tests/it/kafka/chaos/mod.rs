@@ -48,6 +48,9 @@ const LONG: [Fault; 17] = [
     Fault::BrokerPause,
 ];
 
+/// A long round goes on until kill -9 and SIGSTOP happened so often each, however short it was meant to be.
+const LEAST: u32 = 10;
+
 fn number(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok().filter(|text| !text.is_empty())?;
     Some(text.parse().unwrap_or_else(|_| panic!("{name}={text} is no whole number")))
@@ -109,16 +112,22 @@ fn round(seed: u64, time: Option<Duration>, again: &str) {
 
     let mut rng = Rng::new(seed, 3);
     let faults = Instant::now();
+    let is_over = |chaos: &Chaos| {
+        let often = |count: u32| count >= LEAST;
+        time.is_none_or(|time| {
+            faults.elapsed() > time && often(chaos.tally.kills) && often(chaos.tally.pauses)
+        })
+    };
     loop {
         let mut plan: Vec<Fault> = if time.is_some() { LONG.to_vec() } else { SHORT.to_vec() };
         while !plan.is_empty() {
             let fault = plan.remove(rng.below(plan.len() as u64) as usize);
             chaos.fault(fault, time.is_some());
-            if time.is_some_and(|time| faults.elapsed() > time) {
+            if time.is_some() && is_over(&chaos) {
                 break;
             }
         }
-        if time.is_none_or(|time| faults.elapsed() > time) {
+        if is_over(&chaos) {
             break;
         }
     }
