@@ -1,6 +1,6 @@
 # `make help` says what there is.
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench simulate fmt
+.PHONY: help demo test bench simulate chaos latency fmt
 .NOTPARALLEL:
 
 export PATH := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
@@ -13,6 +13,10 @@ help:
 	@echo "make bench   the benchmarks  (ARGS='…': a filter and further arguments)"
 	@echo "make simulate  the whole processor over brokers, disks and clocks that misbehave, from seeds"
 	@echo "             SEEDS=10000 so many (default 1000)  FROM=5000 from this one on  SEED=7 only this one  KIND=leaping clocks"
+	@echo "make chaos   three real processes on a real Kafka that are killed, stopped and moved, and the broker too"
+	@echo "             MINUTES=30 for so long (default 10)  SEED=7 the faults of that seed again"
+	@echo "make latency  on a real Kafka: commit latency, throughput, recovery time"
+	@echo "             DEVICES=1000000 (default 100000)"
 	@echo "make fmt     formats the sources"
 	@echo "demo, test and bench install what is missing (deploy/setup.sh) and say so; cargo alone works once it is there."
 
@@ -32,6 +36,17 @@ bench:
 simulate:
 	SEEDS=$(or $(SEEDS),1000) FROM=$(FROM) SEED=$(SEED) KIND=$(KIND) cargo test --locked --no-default-features \
 	  --config profile.dev.package.lastseen.opt-level=3 --test it -- sim::any_seed_holds --exact --nocapture
+
+# On a Kafka of their own: the broker is killed, too.
+chaos:
+	@deploy/setup.sh --with-kafka
+	MINUTES=$(or $(MINUTES),10) SEED=$(SEED) cargo test --locked --test it -- \
+	  kafka::chaos::what_is_published_under_fire_is_what_fold_says --exact --nocapture
+
+latency:
+	@deploy/setup.sh --with-kafka
+	DEVICES=$(or $(DEVICES),100000) cargo test --locked --test it -- \
+	  kafka::latency::commits_and_recovery_are_measured --exact --nocapture
 
 fmt:
 	cargo fmt

@@ -54,6 +54,16 @@ pub struct Counts {
     pub audit_differences: u64,
 }
 
+impl Counts {
+    /// How long a commit took of which `percent` of the last ones took no longer, in milliseconds; 0 before the first.
+    pub fn commit_millis(&self, percent: usize) -> f64 {
+        let mut times = self.commit_times.clone();
+        times.sort_unstable();
+        let place = (times.len() * percent / 100).min(times.len().saturating_sub(1));
+        times.get(place).map_or(0.0, |time| time.as_secs_f64() * 1e3)
+    }
+}
+
 impl Stats {
     /// The shadow auditor verified so many transactions more.
     pub fn audited(&self, transactions: u64) {

@@ -264,7 +264,10 @@ fn work<L: Log + Send>(
         let start = |(number, log): (usize, L)| {
             let store = RocksStore::new(data_dir);
             let (config, stats) = (worker_config.clone(), Arc::clone(&stats));
-            let worker = Worker::new(log, store, Clock::host(), config, stats, rand::random());
+            let writer: u64 = rand::random();
+            // By this the entries of the journal tell which process wrote them.
+            info!(worker = number, writer = format!("{writer:016x}"), "a worker starts");
+            let worker = Worker::new(log, store, Clock::host(), config, stats, writer);
             let worker = worker.with_standby(standby.clone());
             let thread = std::thread::Builder::new().name(format!("worker-{number}"));
             thread.spawn_scoped(scope, move || {
@@ -305,7 +308,17 @@ fn work<L: Log + Send>(
         results
     });
     results.into_iter().collect::<anyhow::Result<()>>()?;
-    info!("stopped");
+    let counts = stats.counts();
+    info!(
+        applied = counts.applied,
+        ignored = counts.ignored,
+        dead_letters = counts.rejected,
+        commits = counts.commits,
+        aborts = counts.aborts,
+        commit_ms_p50 = counts.commit_millis(50),
+        commit_ms_p99 = counts.commit_millis(99),
+        "stopped"
+    );
     Ok(())
 }
 

@@ -3,17 +3,22 @@
 
 use std::time::Duration;
 
-use tracing::warn;
+use tracing::{info, warn};
 
-use super::{Worker, WorkerError};
+use super::{Owned, Worker, WorkerError};
 use crate::engine::journal::Head;
-use crate::log::{Change, Log};
+use crate::log::{Change, Committed, Log};
 use crate::store::Checkpoints;
 
 impl<L: Log, S: Checkpoints> Worker<L, S> {
     /// Deals with what happened to the assignment, in that order. What could not be finished stays first in the line.
     pub(super) fn changes(&mut self, changes: Vec<Change>) -> Result<(), WorkerError> {
         for change in changes {
+            match &change {
+                Change::Assigned(partitions) => info!(?partitions, "partitions assigned"),
+                Change::Revoked(partitions) => info!(?partitions, "partitions revoked"),
+                Change::Lost(partitions) => warn!(?partitions, "partitions lost"),
+            }
             if let Change::Revoked(gone) | Change::Lost(gone) = &change {
                 // What goes again before it was restored is not restored.
                 for earlier in &mut self.changes {
@@ -48,8 +53,12 @@ impl<L: Log, S: Checkpoints> Worker<L, S> {
             }
             Change::Revoked(partitions) => {
                 // Every step is committed as it is taken: only what was read and not stepped is dropped.
-                for number in &partitions {
-                    self.checkpoint(*number)?;
+                match self.last_checkpoints(&partitions) {
+                    // The group waits for us, and a checkpoint only shortens the way back.
+                    Err(WorkerError::Log(error)) if error.retriable => {
+                        warn!(%error, "the log did not answer; partitions go without a last checkpoint");
+                    }
+                    other => other?,
                 }
                 for number in &partitions {
                     self.park(*number);
@@ -93,6 +102,24 @@ impl<L: Log, S: Checkpoints> Worker<L, S> {
         }
     }
 
+    /// Checkpoints of what goes. Who was paused for longer than its session hears of a revocation, too: by then another
+    /// has written on, and a checkpoint that names the ends of today would leave that out.
+    fn last_checkpoints(&mut self, partitions: &[u32]) -> Result<(), WorkerError> {
+        let numbers: Vec<u32> =
+            partitions.iter().copied().filter(|number| self.owned.contains_key(number)).collect();
+        if numbers.is_empty() {
+            return Ok(());
+        }
+        for known in self.log.committed(&numbers)? {
+            let head = newest_head(&known);
+            let is_ours = |owned: &Owned<S::Checkpoint>| head.unwrap_or_default() == owned.partition.head;
+            if self.owned.get(&known.partition).is_some_and(is_ours) {
+                self.checkpoint(known.partition)?;
+            }
+        }
+        Ok(())
+    }
+
     pub(super) fn drop_partitions(&mut self, partitions: &[u32]) -> Result<(), WorkerError> {
         for number in partitions {
             self.owned.remove(number);
@@ -112,14 +139,7 @@ impl<L: Log, S: Checkpoints> Worker<L, S> {
         let committed = self.log.committed(&numbers)?;
         let mut mine = Vec::new();
         for (number, says) in std::mem::take(&mut self.undecided) {
-            let head = committed.iter().find(|known| known.partition == number).and_then(|known| {
-                known
-                    .offsets
-                    .iter()
-                    .flatten()
-                    .filter_map(|(_, metadata)| Head::from_metadata(metadata))
-                    .max_by_key(|h| h.seq)
-            });
+            let head = committed.iter().find(|known| known.partition == number).and_then(newest_head);
             match head {
                 Some(head) if head == says.head => mine.push((number, says)),
                 Some(head) if head.seq >= says.head.seq => {
@@ -131,4 +151,10 @@ impl<L: Log, S: Checkpoints> Worker<L, S> {
         }
         Ok(self.promote(mine))
     }
+}
+
+/// The head that committed offsets name.
+fn newest_head(known: &Committed) -> Option<Head> {
+    let heads = known.offsets.iter().flatten().filter_map(|(_, metadata)| Head::from_metadata(metadata));
+    heads.max_by_key(|head| head.seq)
 }

@@ -4,6 +4,7 @@
 
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 /// The bootstrap servers of the cluster that all tests share: topics and groups need names of their own.
 pub fn brokers() -> String {
@@ -31,17 +32,24 @@ pub fn tool(brokers: &str, name: &str) -> Command {
 pub struct Broker {
     pub brokers: String,
     dir: String,
+    seconds: String,
 }
 
 impl Broker {
     /// A new, empty one; it ends by itself after ten minutes.
     pub fn start() -> Broker {
-        let lines = answer(script().arg("start").env("KAFKA_MAX_SECONDS", "600"));
+        Broker::start_for(Duration::from_secs(600))
+    }
+
+    /// The same, for longer tests.
+    pub fn start_for(time: Duration) -> Broker {
+        let seconds = time.as_secs().to_string();
+        let lines = answer(script().arg("start").env("KAFKA_MAX_SECONDS", &seconds));
         let value = |name: &str| {
             let found = lines.split_whitespace().find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
             found.unwrap_or_else(|| panic!("no {name} in what `broker start` printed: {lines}")).to_owned()
         };
-        Broker { brokers: value("KAFKA_BROKERS"), dir: value("KAFKA_DIR") }
+        Broker { brokers: value("KAFKA_BROKERS"), dir: value("KAFKA_DIR"), seconds }
     }
 
     /// kill -9; the data stay.
@@ -51,16 +59,69 @@ impl Broker {
 
     /// Ends it if it runs and starts it again, with the same port and data; after a kill it takes some seconds.
     pub fn restart(&self) {
-        answer(script().args(["restart", &self.dir]).env("KAFKA_MAX_SECONDS", "600"));
+        answer(script().args(["restart", &self.dir]).env("KAFKA_MAX_SECONDS", &self.seconds));
+    }
+
+    /// What it warned of, all its starts together, the last lines; and a copy of its logs where `keep` says.
+    pub fn last_words(&self, keep: &Path) -> String {
+        let mut words = Vec::new();
+        for entry in std::fs::read_dir(&self.dir).into_iter().flatten().flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if name.starts_with("server.log") {
+                let _ = std::fs::copy(entry.path(), keep.join(&name));
+                let text = std::fs::read_to_string(entry.path()).unwrap_or_default();
+                let is_bad = |line: &&str| line.contains(" WARN ") || line.contains(" ERROR ");
+                words.extend(text.lines().filter(is_bad).map(|line| format!("{name}: {line}")));
+            }
+        }
+        words.sort();
+        words.split_off(words.len().saturating_sub(15)).join("\n")
+    }
+
+    /// Stops its process where it stands, or lets it go on.
+    pub fn pause(&self, pause: bool) {
+        let pid = std::fs::read_to_string(Path::new(&self.dir).join("pid")).expect("the broker's pid");
+        signal(pid.trim(), if pause { "-STOP" } else { "-CONT" });
     }
 }
 
 impl Drop for Broker {
     fn drop(&mut self) {
+        if let Ok(pid) = std::fs::read_to_string(Path::new(&self.dir).join("pid")) {
+            // One that is stopped does not hear that it is to end.
+            let _ = Command::new("kill").args(["-CONT", pid.trim()]).stderr(Stdio::null()).status();
+        }
         if let Err(error) = script().args(["stop", &self.dir]).status() {
             eprintln!("the broker in {} could not be stopped: {error}", self.dir);
         }
     }
+}
+
+/// Sends a signal to one process, by kill(1).
+pub fn signal(pid: &str, name: &str) {
+    let sent = Command::new("kill").args([name, pid]).status().expect("kill runs");
+    assert!(sent.success(), "kill {name} {pid}: {sent}");
+}
+
+/// Aborts transactions of which the coordinator knows nothing any more, as the runbook says; where they hung.
+pub fn abort_hanging(brokers: &str) -> Vec<String> {
+    let mut find = tool(brokers, "transactions");
+    find.args(["find-hanging", "--broker-id", "1", "--max-transaction-timeout", "0"]);
+    let found = find.output().expect("Kafka's tool runs");
+    let mut aborted = Vec::new();
+    for line in String::from_utf8_lossy(&found.stdout).lines().skip(1) {
+        // Topic, partition, producer id, producer epoch, coordinator epoch, start offset, …
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let [topic, partition, _, _, _, start, ..] = words[..] else { continue };
+        let mut abort = tool(brokers, "transactions");
+        abort.args(["abort", "--topic", topic, "--partition", partition, "--start-offset", start]);
+        let done = abort.status().expect("Kafka's tool runs");
+        aborted.push(format!("{topic}-{partition} at {start}: {done}"));
+    }
+    if !found.status.success() {
+        aborted.push(format!("{}", String::from_utf8_lossy(&found.stderr)));
+    }
+    aborted
 }
 
 fn script() -> Command {

@@ -220,10 +220,54 @@ impl Drop for Group {
     }
 }
 
+/// So often the leaders are looked up anew before a question for offsets fails.
+const LOOKUPS: usize = 3;
+
 /// Asks for offsets of partitions, no partition twice, in one request per leading broker; answers in any order, with the
 /// timestamp of the record where the question was for [`NEWEST`], else −1.
 /// `committed`: up to the last stable offset, not the high watermark.
 pub fn list_offsets(
+    client: *mut rd::rd_kafka_t,
+    questions: &[At],
+    committed: bool,
+    timeout: Duration,
+) -> Result<Vec<(At, i64)>, (Code, String)> {
+    let mut lookups = 0;
+    loop {
+        match ask_offsets(client, questions, committed, timeout) {
+            // librdkafka asks whom it knows as the leader, in the epoch that it knows. Where only the epoch has changed (a
+            // broker was restarted), or where it last heard that there is no leader, it does not look again by itself, and
+            // fails for minutes.
+            Err((
+                Code::FencedLeaderEpoch
+                | Code::UnknownLeaderEpoch
+                | Code::NotLeaderForPartition
+                | Code::LeaderNotAvailable
+                | Code::NoEnt,
+                _,
+            )) if lookups < LOOKUPS => {
+                lookups += 1;
+                look_up(client, timeout);
+            }
+            answer => return answer,
+        }
+    }
+}
+
+/// Asks for the leaders of all topics that the client knows.
+fn look_up(client: *mut rd::rd_kafka_t, timeout: Duration) {
+    let mut found: *const rd::rd_kafka_metadata = std::ptr::null();
+    // SAFETY: the client lives; the answer, which its cache takes in, is destroyed here.
+    unsafe {
+        let code = rd::rd_kafka_metadata(client, 0, std::ptr::null_mut(), &raw mut found, millis(timeout));
+        if !found.is_null() {
+            rd::rd_kafka_metadata_destroy(found);
+        }
+        tracing::debug!(target: "kafka", "the leaders were looked up anew: {}", Code::from(code));
+    }
+}
+
+fn ask_offsets(
     client: *mut rd::rd_kafka_t,
     questions: &[At],
     committed: bool,
@@ -290,7 +334,7 @@ unsafe fn read_offsets(event: *mut rd::rd_kafka_event_t) -> Result<Vec<(At, i64)
             };
             let code: Code = partition.err.into();
             if code != Code::NoError {
-                return Err((code, format!("{}, partition {}", at.topic, at.partition)));
+                return Err((code, format!("{}, partition {}: {code}", at.topic, at.partition)));
             }
             found.push((at, rd::rd_kafka_ListOffsetsResultInfo_timestamp(*infos.add(index))));
         }

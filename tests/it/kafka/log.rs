@@ -674,6 +674,32 @@ fn rejoin(setup: &Setup, log: &mut KafkaLog, until: Instant) {
     }
 }
 
+/// A broker that was stopped and started leads its partitions in another epoch.
+#[test]
+fn ends_are_told_again_as_soon_as_the_leaders_are_back() {
+    let broker = Broker::start();
+    let setup = setup_on(broker.brokers.clone(), 2);
+    let mut log = setup.open("one");
+    join(&mut log);
+    let appender = KafkaAppender::open(&setup.config).unwrap();
+    appender.append(&[record(CONNECTIONS, 1, "x")]).unwrap();
+    let ends = [(0, [0; 3]), (1, [0, 1, 0])];
+    assert_eq!(log.ends(&[0, 1]).unwrap(), ends);
+    assert_eq!(log.bounds(Topic::Journal, 1).unwrap().high, 0);
+    // Asked meanwhile, too: then it learns that there is no leader.
+    std::thread::scope(|scope| {
+        let restart = scope.spawn(|| broker.restart());
+        while !restart.is_finished() {
+            let _ = log.ends(&[0, 1]);
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    });
+    let began = Instant::now();
+    assert_eq!(retried(began + Duration::from_secs(20), || log.ends(&[0, 1])), ends);
+    assert_eq!(retried(began + Duration::from_secs(20), || log.bounds(Topic::Journal, 1)).high, 0);
+    println!("told {:.1?} after the broker was back", began.elapsed());
+}
+
 #[test]
 fn reading_keeps_up() {
     const COUNT: u64 = 300_000;

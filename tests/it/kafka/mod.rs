@@ -1,6 +1,9 @@
 //! What needs a real Kafka: KAFKA_BROKERS names it.
 
+mod chaos;
+mod crashes;
 mod histories;
+mod latency;
 mod log;
 pub mod main_job;
 mod proxy;

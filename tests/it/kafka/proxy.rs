@@ -1,4 +1,5 @@
-//! A proxy between a client and a broker of one node, which loses the request or the answer that ends a transaction.
+//! A proxy between a client and a broker of one node, which loses a request of a transaction, or the answer to it: by
+//! default that which ends one.
 //! Kafka tells clients where its brokers are; the proxy puts itself in their place in every answer.
 
 use std::io::{self, Read, Write};
@@ -6,10 +7,13 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 
-/// The number of EndTxn among Kafka's requests.
-const END_TXN: u16 = 26;
+/// The number of AddOffsetsToTxn among Kafka's requests: the records of the transaction are written, its offsets not.
+pub const ADD_OFFSETS_TO_TXN: u16 = 25;
 
-/// What happens to an EndTxn; the connection that carried it stays silent for good.
+/// That of EndTxn.
+pub const END_TXN: u16 = 26;
+
+/// What happens to such a request; the connection that carried it stays silent for good.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Fault {
     /// The broker never gets it.
@@ -28,6 +32,11 @@ pub struct Proxy {
 impl Proxy {
     /// In front of `broker`, one host:port. It ends with the process.
     pub fn start(broker: &str) -> Proxy {
+        Proxy::at(broker, END_TXN)
+    }
+
+    /// The same, for the request of this number.
+    pub fn at(broker: &str, request: u16) -> Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let proxy =
@@ -42,7 +51,7 @@ impl Proxy {
                 let back = End { from: server, to: client };
                 let (armed, hits) = (Arc::clone(&armed), Arc::clone(&hits));
                 let told = Arc::clone(&silent);
-                std::thread::spawn(move || there.run(|frame| requests(frame, &armed, &hits, &told)));
+                std::thread::spawn(move || there.run(|frame| passes(request, frame, &armed, &hits, &told)));
                 let (host, real) = broker.rsplit_once(':').unwrap();
                 let real: i32 = real.parse().unwrap();
                 let find: Vec<u8> = [host.as_bytes(), &real.to_be_bytes()].concat();
@@ -64,18 +73,18 @@ impl Proxy {
         proxy
     }
 
-    /// From now on every EndTxn meets this, on new connections too; `None`: none does.
+    /// From now on every such request meets this, on new connections too; `None`: none does.
     pub fn arm(&self, fault: Option<Fault>) {
         self.armed.store(fault.map_or(0, |fault| fault as u8), Ordering::SeqCst);
     }
 }
 
 /// Whether a request is passed on.
-fn requests(frame: &[u8], armed: &AtomicU8, hits: &AtomicU32, silent: &AtomicU8) -> bool {
+fn passes(request: u16, frame: &[u8], armed: &AtomicU8, hits: &AtomicU32, silent: &AtomicU8) -> bool {
     if silent.load(Ordering::SeqCst) != 0 {
         return false;
     }
-    if u16::from_be_bytes([frame[0], frame[1]]) != END_TXN {
+    if u16::from_be_bytes([frame[0], frame[1]]) != request {
         return true;
     }
     let fault = armed.load(Ordering::SeqCst);
