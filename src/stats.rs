@@ -44,9 +44,9 @@ pub struct Counts {
     pub restoring: BTreeMap<u32, (u64, u64)>,
     /// Partitions that were taken over from a standby.
     pub taken_over: u64,
-    /// Records that were read and wait to be taken, and their bytes; and the most that ever waited.
+    /// Records that were read and wait to be taken, and their bytes: of the worker that looked last.
     pub waiting: (usize, usize),
-    /// See there.
+    /// The most records, and the most bytes, that ever waited in one worker.
     pub most_waiting: (usize, usize),
     /// Transactions that the shadow auditor derived again and found the same.
     pub audited: u64,
@@ -78,6 +78,13 @@ impl Stats {
     /// The counters now.
     pub fn counts(&self) -> Counts {
         self.with(|counts| counts.clone())
+    }
+
+    /// What is being restored now, of all partitions together: records done, and of how many at most.
+    pub fn progress(&self) -> (u64, u64) {
+        self.with(|counts| {
+            counts.restoring.values().fold((0, 0), |(done, of), part| (done + part.0, of + part.1))
+        })
     }
 
     fn with<T>(&self, act: impl FnOnce(&mut Counts) -> T) -> T {

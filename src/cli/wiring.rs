@@ -329,8 +329,7 @@ fn show_restoring(stats: &Stats, stop: &AtomicBool) {
     );
     let mut bar: Option<ProgressBar> = None;
     while !stop.load(Ordering::Relaxed) {
-        let restoring = stats.counts().restoring;
-        let (done, of) = restoring.values().fold((0, 0), |(done, of), part| (done + part.0, of + part.1));
+        let (done, of) = stats.progress();
         match &bar {
             None if of > 0 => {
                 let new = ProgressBar::new(of);

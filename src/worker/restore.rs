@@ -232,9 +232,11 @@ impl<L: Log, S: Checkpoints> Worker<L, S> {
         };
         word(0);
         let source = &mut OfLog(&mut self.log);
-        restoring.rows(source, state_high, u64::MAX, &mut word)?;
         let last = target.map(|(head, _)| head.seq);
-        let read = restoring.entries(source, journal_high, last, &mut |count| word(rows + count));
+        let read = restoring
+            .rows(source, state_high, u64::MAX, &mut word)
+            .and_then(|_| restoring.entries(source, journal_high, last, &mut |count| word(rows + count)));
+        // Also when it failed: nothing is under way any more.
         stats.restored(number);
         read?;
         let failed = |source| WorkerError::Recovery { partition: number, source };
