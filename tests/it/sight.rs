@@ -398,7 +398,8 @@ fn an_input_that_is_far_ahead_of_another_is_held_back() {
         bench.live(1);
     }
     let counts = bench.stats.counts();
-    assert!(counts.waiting.0 >= 50, "what is ahead waits: {:?}", counts.waiting);
+    // 6,000 records of the control topic are there, and two batches' worth of them at most were read.
+    assert!((50..=200).contains(&counts.waiting.0), "what is ahead waits, in the log: {:?}", counts.waiting);
     let read = counts.applied;
     bench.faults.lock().unwrap().held = None;
     for _ in 0..600 {
@@ -407,8 +408,6 @@ fn an_input_that_is_far_ahead_of_another_is_held_back() {
     let counts = bench.stats.counts();
     assert_eq!(counts.applied - read, 2 * 600 * 10, "everything is folded");
     assert_eq!(counts.waiting.0, 0);
-    // The fault gives all that it held at once: 6,000 records that no worker could refuse.
-    assert!(counts.most_waiting.0 <= 6_000 + 2 * 100, "what waited is bounded: {:?}", counts.most_waiting);
     assert_eq!(bench.offline(), BTreeMap::new());
 }
 
