@@ -19,6 +19,7 @@ use crate::domain::event::words;
 use crate::domain::time::Timestamp;
 use crate::query::explain::explain;
 use crate::query::filter::{BadFilter, Sort};
+use crate::query::fleet::Tenant;
 use crate::query::history::{HistoryError, Past, Place};
 use crate::query::list::{Cursor, Request, count};
 use crate::query::past::{Then, status_at};
@@ -72,11 +73,8 @@ pub async fn summary(
     app.beside(move |app| {
         let state = app.view.state();
         let (devices, counts) = match state.fleet.tenant(&tenant) {
-            None => (0, count([].iter())),
-            Some(tenant) => {
-                let found = tenant.matching(&filter);
-                (found.len(), count(found.iter().map(|index| &tenant.row(*index).cells)))
-            }
+            None => count(&Tenant::default(), &filter),
+            Some(tenant) => count(tenant, &filter),
         };
         drop(state);
         Ok(Json(Summary { devices, counts, view: Trust::of(&app.view, None) }))

@@ -29,6 +29,11 @@ impl Field {
         ((word >> self.shift) & ((1 << self.bits) - 1)) as usize
     }
 
+    /// Where it begins.
+    pub const fn shift(self) -> u32 {
+        self.shift
+    }
+
     fn put(self, word: &mut u64, value: usize) {
         debug_assert!(value < 1 << self.bits, "{value} does not fit {self:?}");
         *word |= (value as u64) << self.shift;

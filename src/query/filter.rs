@@ -296,13 +296,13 @@ impl Filter {
         })
     }
 
-    /// Whether a name that begins so can satisfy it; the id may satisfy `search` all the same.
-    pub fn takes_head(&self, head: u32) -> bool {
-        self.name_prefix.as_ref().is_none_or(|prefix| {
-            let bytes = prefix.as_bytes();
-            let known = bytes.len().min(4) * 8;
-            known == 0 || head >> (32 - known) == cells::head_of(prefix) >> (32 - known)
-        })
+    /// What the head of a name must be to satisfy it: the bits that count, and how they are set. The id may satisfy
+    /// `search` whatever the name.
+    pub fn head(&self) -> (u32, u32) {
+        let Some(prefix) = &self.name_prefix else { return (0, 0) };
+        let known = prefix.len().min(4) as u32 * 8;
+        let mask = u32::MAX.checked_shl(32 - known).unwrap_or(0);
+        (mask, cells::head_of(prefix) & mask)
     }
 
     /// Whether texts have to be looked at at all.
@@ -313,6 +313,11 @@ impl Filter {
 
 /// Whether a name begins with `prefix` in either case.
 fn begins_alike(name: &str, prefix: &str) -> bool {
+    let begin = &name.as_bytes()[..prefix.len().min(name.len())];
+    if begin.is_ascii() && prefix.is_ascii() && (begin.len() == prefix.len() || name.is_ascii()) {
+        return begin.eq_ignore_ascii_case(prefix.as_bytes());
+    }
+    // Letters beyond ASCII may become others, and more bytes or fewer.
     name.to_lowercase().starts_with(&*prefix.to_lowercase())
 }
 

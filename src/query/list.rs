@@ -13,9 +13,6 @@ use super::cells::{self, Cells, Field};
 use super::filter::{BadFilter, Filter, Sort};
 use super::fleet::{Listed, Tenant};
 
-/// Up to so many devices are put in order by comparing ids; of more, those of the page are found by walking the order.
-const SORTED_MAX: usize = 16_384;
-
 /// Where the next page begins: behind a device, in the order of the list. It stays valid whatever changes meanwhile.
 ///
 /// A device whose time moves between two pages moves in a list that is sorted by that time: it may be seen twice, or be
@@ -116,105 +113,176 @@ const COUNTED: [Counted; 8] = [
     }),
 ];
 
-/// Counts devices by facet.
-pub fn count<'c>(all: impl Iterator<Item = &'c Cells>) -> Counts {
-    let mut sums = [[0u64; 16]; COUNTED.len()];
-    for cells in all {
-        for (sum, (_, field, _)) in sums.iter_mut().zip(&COUNTED) {
-            sum[field.of(cells.word) & 15] += 1;
+/// Where the second table of a [`Tally`] begins, and where it ends.
+const SPLIT: u32 = cells::HEARTBEAT.shift();
+const END: u32 = cells::SEVERITY.shift();
+
+/// Counts devices by facet: how many have each combination of the first four facts, and of the others. Two sums a
+/// device instead of eight.
+struct Tally {
+    first: [u64; 1 << SPLIT],
+    others: [u64; 1 << (END - SPLIT)],
+}
+
+impl Tally {
+    fn new() -> Tally {
+        Tally { first: [0; _], others: [0; _] }
+    }
+
+    #[inline]
+    fn add(&mut self, cells: &Cells) {
+        self.first[cells.word as usize % (1 << SPLIT)] += 1;
+        self.others[(cells.word >> SPLIT) as usize % (1 << (END - SPLIT))] += 1;
+    }
+
+    fn counts(&self) -> Counts {
+        let first = self.first.iter().zip(0u64..);
+        let others = self.others.iter().zip(0u64..).map(|(count, word)| (count, word << SPLIT));
+        let tables = [first.collect::<Vec<_>>(), others.collect()];
+        let mut counts = Counts::new();
+        for (name, field, word) in COUNTED {
+            let table = &tables[usize::from(field.shift() >= SPLIT)];
+            let words = counts.entry(name).or_default();
+            for (count, combination) in table.iter().filter(|(count, _)| **count > 0) {
+                if let Some(word) = word(field.of(*combination)) {
+                    *words.entry(word).or_default() += **count;
+                }
+            }
         }
+        counts
     }
-    let mut counts = Counts::new();
-    for (sum, (name, _, word)) in sums.iter().zip(&COUNTED) {
-        let words = sum.iter().enumerate().filter(|(_, count)| **count > 0);
-        counts.insert(name, words.filter_map(|(number, count)| Some((word(number)?, *count))).collect());
-    }
-    counts
+}
+
+/// How many devices satisfy a filter, and by facet and word how many of them.
+pub fn count(tenant: &Tenant, filter: &Filter) -> (usize, Counts) {
+    let (mut matched, mut tally) = (0, Tally::new());
+    tenant.scan(filter, |_, cells| {
+        matched += 1;
+        tally.add(cells);
+    });
+    (matched, tally.counts())
 }
 
 /// Answers a request over one tenant's devices.
 pub fn list(tenant: &Tenant, request: &Request) -> Page {
-    let found = tenant.matching(&request.filter);
-    let counts = match request.counts {
-        true => count(found.iter().map(|index| &tenant.row(*index).cells)),
-        false => Counts::new(),
-    };
-    let matched = found.len();
     let after = request.after.as_ref().map(|cursor| (cursor.rank, &*cursor.id));
-    let rank = |index: u32| match request.sort {
+    let rank = |cells: &Cells| match request.sort {
         Sort::Id => 0,
-        Sort::By(time, false) => tenant.row(index).cells.time(time).rank(),
-        Sort::By(time, true) => u64::MAX - tenant.row(index).cells.time(time).rank(),
+        Sort::By(time, false) => cells.time(time).rank(),
+        Sort::By(time, true) => u64::MAX - cells.time(time).rank(),
     };
     // One more than asked for tells whether there is another page.
     let wanted = request.limit + 1;
+    let (mut matched, mut tally) = (0, Tally::new());
+    let mut seen = |cells: &Cells| {
+        matched += 1;
+        if request.counts {
+            tally.add(cells);
+        }
+    };
     let mut page = match request.sort {
-        Sort::Id => by_id(tenant, found, after.map_or("", |(_, id)| id), wanted),
-        Sort::By(..) => first(tenant, &found, wanted, after, rank),
+        Sort::Id => {
+            let mut found = Vec::new();
+            tenant.scan(&request.filter, |index, cells| {
+                seen(cells);
+                found.push(index);
+            });
+            tenant.in_order(found, after.map_or("", |(_, id)| id), wanted)
+        }
+        Sort::By(..) => {
+            let mut first = First::new(wanted, after);
+            tenant.scan(&request.filter, |index, cells| {
+                seen(cells);
+                first.add(rank(cells), index);
+            });
+            first.page(tenant)
+        }
     };
     let is_last = page.len() <= request.limit;
     page.truncate(request.limit);
     let next = page.last().filter(|_| !is_last).map(|index| Cursor {
         sort: request.sort,
         now: request.now.unwrap_or(Timestamp::NEVER),
-        rank: rank(*index),
+        rank: rank(&tenant.row(*index).cells),
         id: tenant.row(*index).id().to_owned(),
     });
     let devices = page.into_iter().map(|index| tenant.listed(index)).collect();
+    let counts = if request.counts { tally.counts() } else { Counts::new() };
     Page { devices, next, matched, counts }
 }
 
-/// The first `limit` of `found` by (rank, id), behind `after`.
-fn first(
-    tenant: &Tenant,
-    found: &[u32],
-    limit: usize,
-    after: Option<(u64, &str)>,
-    rank: impl Fn(u32) -> u64,
-) -> Vec<u32> {
-    // Ranks side by side: to compare them where they lie would be a wait for memory each time.
-    let mut ranked: Vec<(u64, u32)> = found.iter().map(|index| (rank(*index), *index)).collect();
-    let ties = |wanted: u64| found.iter().copied().filter(|index| rank(*index) == wanted).collect();
-    let mut page = Vec::new();
-    if let Some((after, id)) = after {
-        page = by_id(tenant, ties(after), id, limit);
-        ranked.retain(|(rank, _)| *rank > after);
-    }
-    let wanted = limit - page.len();
-    if wanted == 0 {
-        return page;
-    }
-    let mut last = None;
-    if ranked.len() > wanted {
-        // Those below the rank of the last one are on the page, whatever their ids; of that rank, some.
-        let (_, (rank, _), _) = ranked.select_nth_unstable_by_key(wanted - 1, |(rank, _)| *rank);
-        last = Some(*rank);
-        ranked.truncate(wanted);
-        ranked.retain(|(rank, _)| Some(*rank) != last);
-    }
-    ranked.sort_unstable_by(|(rank, a), (other, b)| {
-        rank.cmp(other).then_with(|| tenant.row(*a).id().cmp(tenant.row(*b).id()))
-    });
-    page.extend(ranked.into_iter().map(|(_, index)| index));
-    if let Some(last) = last {
-        let rest = limit - page.len();
-        page.append(&mut by_id(tenant, ties(last), "", rest));
-    }
-    page
+/// The first rows by (rank, id) behind a cursor. Ids are compared of equal ranks only, and at the end: to read them is
+/// to wait for memory.
+struct First<'c> {
+    wanted: usize,
+    after: Option<(u64, &'c str)>,
+    /// Of the cursor's rank.
+    ties: Vec<u32>,
+    /// Behind it, and below `last` if that is known.
+    ranked: Vec<(u64, u32)>,
+    /// No rank beyond this one is on the page.
+    last: Option<u64>,
+    /// Of that rank.
+    at_last: Vec<u32>,
 }
 
-/// The first `limit` of these rows in the order of their ids, behind `after`.
-fn by_id(tenant: &Tenant, mut rows: Vec<u32>, after: &str, limit: usize) -> Vec<u32> {
-    let id = |index: u32| tenant.row(index).id();
-    if rows.len() > SORTED_MAX {
-        rows.sort_unstable();
-        let ordered = tenant.from(after, true).filter(|index| rows.binary_search(index).is_ok());
-        return ordered.take(limit).collect();
+impl<'c> First<'c> {
+    fn new(wanted: usize, after: Option<(u64, &'c str)>) -> First<'c> {
+        First { wanted, after, ties: Vec::new(), ranked: Vec::new(), last: None, at_last: Vec::new() }
     }
-    rows.retain(|index| id(*index) > after);
-    rows.sort_unstable_by(|a, b| id(*a).cmp(id(*b)));
-    rows.truncate(limit);
-    rows
+
+    #[inline]
+    fn add(&mut self, rank: u64, index: u32) {
+        if let Some((after, _)) = self.after
+            && rank <= after
+        {
+            if rank == after {
+                self.ties.push(index);
+            }
+            return;
+        }
+        match self.last {
+            Some(last) if rank > last => {}
+            Some(last) if rank == last => self.at_last.push(index),
+            _ => {
+                self.ranked.push((rank, index));
+                if self.ranked.len() >= 4 * self.wanted.max(1_024) {
+                    self.thin_out();
+                }
+            }
+        }
+    }
+
+    /// Finds the rank of the last one that is wanted; what lies beyond it goes. There must be as many.
+    fn thin_out(&mut self) {
+        let (_, (last, _), _) = self.ranked.select_nth_unstable_by_key(self.wanted - 1, |(rank, _)| *rank);
+        let last = *last;
+        self.at_last =
+            self.ranked.iter().filter(|(rank, _)| *rank == last).map(|(_, index)| *index).collect();
+        self.ranked.retain(|(rank, _)| *rank < last);
+        self.last = Some(last);
+    }
+
+    fn page(mut self, tenant: &Tenant) -> Vec<u32> {
+        let mut page = Vec::new();
+        if let Some((_, id)) = self.after {
+            page = tenant.in_order(std::mem::take(&mut self.ties), id, self.wanted);
+            self.wanted -= page.len();
+        }
+        if self.wanted == 0 {
+            return page;
+        }
+        if self.ranked.len() >= self.wanted {
+            self.thin_out();
+        }
+        let left = self.wanted - self.ranked.len();
+        self.ranked.sort_unstable_by(|(rank, a), (other, b)| {
+            rank.cmp(other).then_with(|| tenant.row(*a).id().cmp(tenant.row(*b).id()))
+        });
+        page.extend(self.ranked.into_iter().map(|(_, index)| index));
+        page.extend(tenant.in_order(self.at_last, "", left));
+        page
+    }
 }
 
 #[cfg(test)]
