@@ -246,7 +246,8 @@ pub enum CommitOutcome {
     Aborted(LogError),
     /// Nobody knows yet: ask [`Log::committed`] whose metadata tells (the log has made itself ready to go on).
     Unknown(LogError),
-    /// This member is fenced or no longer in the group: discard everything; assignments will come anew.
+    /// This member is fenced or no longer in the group: discard everything; assignments will come anew, and the committed
+    /// offsets tell whether it went through.
     Lost(LogError),
 }
 

@@ -8,9 +8,14 @@
 //! | wants an abort | abort, **aborted** | abort, **aborted** if a record was not delivered, else **unknown** |
 //! | fatal | producer dropped, **lost** | producer dropped, a new one, **unknown** |
 //!
+//! What was aborted must be gone before the next transaction begins: a broker that dies can forget to write the mark that
+//! ends it in a partition (Apache Kafka 4.3.1 does, where its coordinator is up before the topics are known to it), and
+//! then the next mark of this producer, a commit, would publish it. So after an abort the partitions must be stable.
+//!
 //! A new producer with the same transactional id ends what the old one left: `init_transactions` completes a commit that
 //! was decided and aborts all else. It is made at once where the outcome hangs on it, else at the next commit.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -22,12 +27,15 @@ use rdkafka::message::{Header as RdHeader, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer};
 
 use super::errors::Watch;
-use super::native::{Group, PartitionList, Txn, TxnError};
+use super::native::{At, Group, LATEST, PartitionList, Txn, TxnError, list_offsets};
 use super::{KafkaConfig, creation};
-use crate::log::{CommitOutcome, LogError, OutRecord};
+use crate::log::{CommitOutcome, LogError, OutRecord, Topic};
 
 /// Ends what it is asked to in bounded time: no call to librdkafka waits longer than this before time is looked at.
 const SLICE: Duration = Duration::from_secs(5);
+
+/// How long a commit waits for what was aborted before to be gone; then it is tried again, by who asked for it.
+const SETTLE: Duration = Duration::from_secs(1);
 
 /// What a producer's callbacks leave behind.
 pub struct Reports {
@@ -108,12 +116,22 @@ pub struct Transactor {
     producer: Option<Native>,
     /// The outcome of the last commit hangs on the next producer.
     unresolved: bool,
+    /// The last transaction's commit was asked for.
+    asked: bool,
+    /// Where what was aborted stood, until it is seen that it is gone.
+    aborted: BTreeSet<(Topic, u32)>,
 }
 
 impl Transactor {
     /// With a producer that has fenced its predecessors, if the brokers let it in time.
     pub fn open(config: &KafkaConfig) -> Result<Transactor, LogError> {
-        let mut transactor = Transactor { config: config.clone(), producer: None, unresolved: false };
+        let mut transactor = Transactor {
+            config: config.clone(),
+            producer: None,
+            unresolved: false,
+            asked: false,
+            aborted: BTreeSet::new(),
+        };
         transactor.ensure()?;
         Ok(transactor)
     }
@@ -162,7 +180,61 @@ impl Transactor {
 
     /// One transaction. `offsets` names every input offset of the touched partitions.
     pub fn commit(&mut self, records: &[OutRecord], offsets: &PartitionList, group: &Group) -> CommitOutcome {
-        self.attempt(records, offsets, group).err().unwrap_or(CommitOutcome::Committed)
+        let outcome = self.attempt(records, offsets, group).err().unwrap_or(CommitOutcome::Committed);
+        // Who lost it after asking for the commit may have committed.
+        let is_aborted = match outcome {
+            CommitOutcome::Aborted(_) => true,
+            CommitOutcome::Lost(_) => !self.asked,
+            CommitOutcome::Committed | CommitOutcome::Unknown(_) => false,
+        };
+        if is_aborted {
+            self.aborted.extend(records.iter().map(|record| (record.topic, record.partition)));
+        }
+        outcome
+    }
+
+    /// Waits until nothing that was aborted is left open.
+    fn settle(&mut self) -> Result<(), LogError> {
+        let (Some(producer), false) = (&self.producer, self.aborted.is_empty()) else { return Ok(()) };
+        let action = "making sure that what was aborted is gone";
+        let questions: Vec<At> = self
+            .aborted
+            .iter()
+            .map(|(topic, partition)| At {
+                topic: self.config.topic(*topic).to_owned(),
+                partition: *partition,
+                offset: LATEST,
+            })
+            .collect();
+        let client = producer.client().native_ptr();
+        let ask = |committed| {
+            list_offsets(client, &questions, committed, self.config.request_timeout)
+                .map_err(|(code, words)| producer.context().watch.explain(action, code, &words))
+        };
+        let ends = ask(false)?;
+        let until = Instant::now() + SETTLE;
+        loop {
+            let stable = ask(true)?;
+            let open = ends.iter().find(|(end, _)| {
+                let stands = |(at, _): &&(At, i64)| at.topic == end.topic && at.partition == end.partition;
+                stable.iter().find(stands).is_none_or(|(at, _)| at.offset < end.offset)
+            });
+            let Some((end, _)) = open else { break };
+            if Instant::now() >= until {
+                return Err(LogError::retriable(
+                    action,
+                    format!(
+                        "a transaction is still open in {}, partition {}, below offset {}; to write on could publish \
+                         what was taken back. If this lasts, the brokers lost the mark of its end: \
+                         `kafka-transactions.sh find-hanging` finds it, `abort` ends it",
+                        end.topic, end.partition, end.offset
+                    ),
+                ));
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        self.aborted.clear();
+        Ok(())
     }
 
     fn attempt(
@@ -171,7 +243,8 @@ impl Transactor {
         offsets: &PartitionList,
         group: &Group,
     ) -> Result<(), CommitOutcome> {
-        self.ensure().map_err(CommitOutcome::Aborted)?;
+        self.asked = false;
+        self.ensure().and_then(|()| self.settle()).map_err(CommitOutcome::Aborted)?;
         let Some(producer) = &self.producer else {
             return Err(CommitOutcome::Aborted(LogError::retriable("committing", "there is no producer")));
         };
@@ -188,6 +261,7 @@ impl Transactor {
         {
             return Err(self.fail(error, "adding offsets to a transaction", false));
         }
+        self.asked = true;
         // Beyond the transaction's time the coordinator aborts, but its answer may still be on the way.
         if let Err(error) = again(until + SLICE, || txn(producer).commit(SLICE)) {
             return Err(self.fail(error, "committing a transaction", true));
