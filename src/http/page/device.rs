@@ -34,6 +34,8 @@ const LOOKED_AT: usize = 5_000;
 const LOG_SHOWN: usize = 20;
 const CHANGES_SHOWN: usize = 50;
 const ALARMS_SHOWN: usize = 10;
+/// A partition clock that lies further behind, in milliseconds, ends the picture where it stands.
+const LAG_SHOWN: i64 = 60_000;
 /// The page is read again after so many seconds, since signs of life alone move its times and tell nobody.
 const SECONDS: u32 = 10;
 
@@ -49,10 +51,13 @@ struct Shown {
     span: &'static str,
     begin: Timestamp,
     now: Timestamp,
+    /// By when everything is decided.
+    decided: Timestamp,
     changes: Vec<Output>,
     log: Vec<Output>,
     alarms: Vec<Output>,
-    is_cut: bool,
+    /// Whether more happened in the span than is looked at: status changes, entries of the log.
+    is_cut: (bool, bool),
     may_command: bool,
     notice: Option<&'static str>,
 }
@@ -98,9 +103,12 @@ pub async fn device(
         let policy = app.view.state().partitions.get(partition as usize).map(|known| known.policy.clone());
         let deadline =
             policy.and_then(|policy| device.monitoring.deadline(device.clocks.last_message, &policy));
+        // A clock that is about right moves with every commit; the picture ends with now.
+        let clock = app.view.standing().get(partition as usize).map_or(now, |one| one.clock);
+        let decided = if (now - clock).0 > LAG_SHOWN { clock } else { now };
         let shown = Shown {
             may_command: may_command(app, &who, &tenant),
-            is_cut: more.is_some() || more_log.is_some(),
+            is_cut: (more.is_some(), more_log.is_some()),
             tenant: tenant.clone(),
             device_id: device_id.clone(),
             device,
@@ -110,13 +118,14 @@ pub async fn device(
             span,
             begin,
             now,
+            decided,
             changes,
             log,
             alarms,
             notice,
         };
         let stream = format!("/v1{}/live", address::device(&tenant, &device_id));
-        let mut frame = frame.live(&stream, &Query::default(), &mark, SECONDS);
+        let mut frame = frame.follows(&stream, &Query::default(), &mark).every(SECONDS);
         frame.trust = Some(Trusted::of(app, Some(partition)));
         Ok(frame.page(StatusCode::OK, &content(&shown)))
     })
@@ -189,9 +198,9 @@ fn monitoring(shown: &Shown) -> Markup {
     let monitoring = &device.monitoring;
     let minutes = monitoring.minutes.map(|minutes| i32::from(minutes).abs());
     let by = match monitoring.set_by {
-        IntervalSource::Device => "set by the device",
-        IntervalSource::Operator => "set by an operator",
-        IntervalSource::Policy => "set by the policy",
+        IntervalSource::Device => "the device",
+        IntervalSource::Operator => "an operator",
+        IntervalSource::Policy => "the policy",
     };
     let is_on = monitoring.is_maintenance();
     html! {
@@ -207,7 +216,7 @@ fn monitoring(shown: &Shown) -> Markup {
                     }
                     small id="minutes-by" {
                         @match minutes {
-                            Some(_) => { (by) ". How often you expect to hear from the device; 0 or less is maintenance." },
+                            Some(_) => { "Set by " (by) ". How often you expect to hear from the device; 0 or less is maintenance." },
                             None => { "No interval: the device is not monitored, and its silence is not judged." },
                         }
                     }
@@ -233,7 +242,7 @@ fn monitoring(shown: &Shown) -> Markup {
             } @else {
                 dl {
                     (row("Required interval", &html! {
-                        @match minutes { Some(minutes) => { (minutes) " minutes, " (by) }, None => "none: not monitored" }
+                        @match minutes { Some(minutes) => { (minutes) " minutes, set by " (by) }, None => "none: not monitored" }
                     }))
                     @if minutes.is_some() { (row("Maintenance", &html! { @if is_on { "on" } @else { "off" } })) }
                 }
@@ -345,16 +354,16 @@ fn past(shown: &Shown) -> Markup {
     let mut known_from = device.birth.min(device.earliest);
     if let Some(oldest) = shown.changes.last() {
         // Of an earlier life, or older than what is looked at.
-        known_from = if shown.is_cut { oldest.effect.at } else { known_from.min(oldest.effect.at) };
+        known_from = if shown.is_cut.0 { oldest.effect.at } else { known_from.min(oldest.effect.at) };
     }
     let picture = timeline::Past {
         span: (shown.begin, shown.now),
-        known_from,
+        known: (known_from, shown.decided),
         changes: &shown.changes,
         log: &shown.log,
         facets: &device.facets,
         last_message: device.clocks.last_message,
-        is_cut: shown.is_cut,
+        is_cut: shown.is_cut.0 || shown.is_cut.1,
     };
     html! {
         section class="card" aria-labelledby="timeline-heading" {

@@ -8,7 +8,7 @@ use maud::{Markup, html};
 use super::address::{self, Query};
 use super::frame::{Frame, Section};
 use super::icons;
-use super::words::{Sign, tone_of, tone_of_severity, when};
+use super::words::{Sign, human, tone_of, tone_of_severity, when};
 use crate::domain::effect::AlarmState;
 use crate::domain::event::Initiator;
 use crate::domain::facet::{Availability, Connection, Facets, Heartbeat, Label, Overall, Push};
@@ -115,7 +115,8 @@ pub async fn home(State(app): State<App>, who: Who) -> Result<Response, Problem>
         title: "Tenants".to_owned(),
         tenant: None,
         section: None,
-        live: None,
+        stream: None,
+        seconds: None,
         now: app.clock.now(),
         trust: None,
         who: Some(who.0.name.clone()),
@@ -176,7 +177,7 @@ pub async fn fleet(
         };
         let frame = Frame::of(app, &who, &tenant, Section::Fleet, format!("Fleet of {tenant}"));
         let stream = query.without(OF_PAGE);
-        let frame = frame.live(&format!("/v1/tenants/{tenant}/live"), &stream, &shown.mark, SECONDS);
+        let frame = frame.follows(&format!("/v1/tenants/{tenant}/live"), &stream, &shown.mark).every(SECONDS);
         Ok(frame.page(StatusCode::OK, &content(&tenant, &query, &shown, frame.now)))
     })
     .await
@@ -393,7 +394,8 @@ fn row(tenant: &str, device: &Listed, now: Timestamp) -> Markup {
                 }
                 @if device.name.is_some() || device.device_type.is_some() {
                     small {
-                        @if device.name.is_some() { (device.id) " " }
+                        @if device.name.is_some() { (device.id) }
+                        @if device.name.is_some() && device.device_type.is_some() { " · " }
                         @if let Some(of) = &device.device_type { (of) }
                     }
                 }
@@ -403,7 +405,7 @@ fn row(tenant: &str, device: &Listed, now: Timestamp) -> Markup {
             td data-name="Alarm" {
                 @if let Some((state, severity)) = cells.alarm() {
                     span class={ "alarm " (tone_of_severity(severity)) } {
-                        (icons::icon("bell")) " " (crate::http::page::words::human(severity.word()))
+                        (icons::icon("bell")) " " (human(severity.word()))
                         @if state == AlarmState::Acknowledged { ", acknowledged" }
                     }
                 } @else { span class="never" { "none" } }

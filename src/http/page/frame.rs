@@ -67,8 +67,10 @@ pub struct Frame {
     pub tenant: Option<String>,
     /// Where it stands in the navigation.
     pub section: Option<Section>,
-    /// The stream that says when it is out of date, and after how many seconds it is at the latest.
-    pub live: Option<(String, u32)>,
+    /// The stream that says when it is out of date.
+    pub stream: Option<String>,
+    /// After how many seconds it is out of date at the latest.
+    pub seconds: Option<u32>,
     /// Now, by the service's clock.
     pub now: Timestamp,
     /// Whether what it says can be trusted.
@@ -105,6 +107,7 @@ impl Trusted {
         }
     }
 
+    /// By when everything is decided.
     fn markup(&self, now: Timestamp) -> Markup {
         html! {
             p class="trust" id="trust" data-swap {
@@ -117,13 +120,21 @@ impl Trusted {
                 } @else { "now is not decided yet." }
                 @if !self.caught_up { strong { " This view is still being restored: what it says may be old." } }
             }
-            @if !self.blind.is_empty() {
-                div class="notice warn" role="status" {
-                    (icons::icon("eye"))
-                    div {
-                        strong { "The monitor cannot see everything. " }
-                        "Until it sees again, nobody is called offline for want of data. "
-                        (self.blind.join("; ")) "."
+        }
+    }
+
+    /// What must be known before anything on the page is believed.
+    fn warning(&self) -> Markup {
+        html! {
+            div id="blind" data-swap {
+                @if !self.blind.is_empty() {
+                    div class="notice warn" role="status" {
+                        (icons::icon("eye"))
+                        div {
+                            strong { "The monitor cannot see everything. " }
+                            "Until it sees again, nobody is called offline for want of data. "
+                            (self.blind.join("; ")) "."
+                        }
                     }
                 }
             }
@@ -138,23 +149,29 @@ impl Frame {
             title,
             tenant: Some(tenant.to_owned()),
             section: Some(section),
-            live: None,
+            stream: None,
+            seconds: None,
             now: app.clock.now(),
             trust: Some(Trusted::of(app, None)),
             who: Some(who.0.name.clone()),
         }
     }
 
-    /// Reads itself again when this stream of the tenant says so, and after `seconds` at the latest.
-    pub fn live(mut self, path: &str, query: &Query, mark: &str, seconds: u32) -> Frame {
-        self.live = Some((query.with("lastEventId", mark).behind(path), seconds));
+    /// Reads itself again when this stream says so from `mark` on.
+    pub fn follows(mut self, path: &str, query: &Query, mark: &str) -> Frame {
+        self.stream = Some(query.with("lastEventId", mark).behind(path));
+        self
+    }
+
+    /// Reads itself again after so many seconds.
+    pub fn every(mut self, seconds: u32) -> Frame {
+        self.seconds = Some(seconds);
         self
     }
 
     /// With the content, as an answer.
     pub fn page(&self, status: StatusCode, content: &Markup) -> Response {
         let version = VERSION.as_str();
-        let (stream, seconds) = self.live.clone().unzip();
         let text = html! {
             (DOCTYPE)
             html lang="en" {
@@ -167,20 +184,21 @@ impl Frame {
                     link rel="icon" type="image/svg+xml" href={ "/page.svg?v=" (version) };
                     script src={ "/page.js?v=" (version) } defer {}
                 }
-                body data-now=(self.now.millis()) data-stream=[stream] data-seconds=[seconds] {
+                body data-now=(self.now.millis()) data-stream=[&self.stream] data-seconds=[self.seconds] {
                     a class="skip" href="#main" { "Skip to content" }
                     (icons::sprite())
                     (self.header())
                     main id="main" tabindex="-1" {
                         p id="told" class="told" role="status" aria-live="polite" {}
+                        @if let Some(trust) = &self.trust { (trust.warning()) }
                         (content)
                     }
                     footer {
                         @if let Some(trust) = &self.trust { (trust.markup(self.now)) }
                         p class="foot" {
                             @if let Some(who) = &self.who { "Signed in as " strong { (who) } ". " }
-                            "All times are UTC."
-                            @if self.live.is_some() {
+                            @if self.trust.is_some() { "All times are UTC." }
+                            @if self.seconds.is_some() {
                                 " "
                                 span id="liveness" class="liveness" hidden { span class="dot" aria-hidden="true" {} " " span { "Live" } }
                             }

@@ -5,10 +5,10 @@ use maud::{Markup, PreEscaped, html};
 /// Every icon: its name, and its shape on a field of 24 by 24.
 const ICONS: &[(&str, &str)] = &[
     ("send-good", r#"<path d="M3 12h16M13 5l7 7-7 7"/>"#),
-    ("send-bad", r#"<path d="M3 12h6M15 12h4M13 5l7 7-7 7M9 8l6 8M15 8l-6 8"/>"#),
+    ("send-bad", r#"<path d="M11 12h9M15 6l6 6-6 6M2 9l6 6M8 9l-6 6"/>"#),
     ("send-off", r#"<path d="M3 12h16M13 5l7 7-7 7" stroke-dasharray="2.5 3.5"/>"#),
     ("push-good", r#"<path d="M21 12H5M11 5l-7 7 7 7"/>"#),
-    ("push-bad", r#"<path d="M21 12h-6M9 12H5M11 5l-7 7 7 7M9 8l6 8M15 8l-6 8"/>"#),
+    ("push-bad", r#"<path d="M13 12H4M9 6l-6 6 6 6M22 9l-6 6M16 9l6 6"/>"#),
     ("push-off", r#"<path d="M21 12H5M11 5l-7 7 7 7" stroke-dasharray="2.5 3.5"/>"#),
     (
         "tool",

@@ -111,6 +111,7 @@ pub async fn alarms(
     mut parameters: Parameters,
 ) -> Result<Response, Problem> {
     who.may(Need::Read, &tenant)?;
+    let notice = parameters.take("notice")?.and_then(|said| super::commands::notice(&said));
     let query = Query(parameters.pairs().to_vec());
     let words: Vec<&'static str> = STATES.iter().map(|(word, _)| *word).collect();
     let state = one_of("state", parameters.take("state")?, &words, "open")?;
@@ -132,20 +133,22 @@ pub async fn alarms(
             app.view.history.alarms(&tenant, device.as_deref(), always, after.as_deref(), LIMIT, keep);
         let (found, next) = found?;
         let frame = Frame::of(app, &who, &tenant, Section::Alarms, format!("Alarms of {tenant}"));
-        let frame = frame.live(&format!("/v1/tenants/{tenant}/live"), &Query::default(), &mark, SECONDS);
+        let frame =
+            frame.follows(&format!("/v1/tenants/{tenant}/live"), &Query::default(), &mark).every(SECONDS);
         let path = format!("{}/alarms", address::fleet(&tenant));
         let grave: Vec<(&str, String)> = severities.iter().map(|word| (*word, human(word))).collect();
         let mut grave: Vec<(&str, &str)> =
             grave.iter().map(|(word, called)| (*word, called.as_str())).collect();
         grave.insert(0, ("", "Any severity"));
         let content = html! {
+            @if let Some(notice) = notice { p class="notice good" role="status" { (notice) } }
             div class="title" { h1 { "Alarms" } }
             div class="groups" {
                 (choice("State", "state", STATES, state, &query, &path))
                 (choice("Severity", "severity", &grave, severity, &query, &path))
             }
             (narrowed(device.as_deref(), &query, &path))
-            p id="banner" class="notice" role="status" hidden {}
+            p id="banner" class="notice" role="status" data-told="alarm" hidden {}
             @if found.is_empty() { p class="empty" { "No alarm is like this." } }
             @else { (alarm_rows(&tenant, &found, frame.now, may_command(app, &who, &tenant), None)) }
             (pager(&query, next.as_ref(), &path))
@@ -274,7 +277,7 @@ pub async fn connections(
         };
         let (looked_at, more) = read(LOOKED_AT, None, &|_| true)?;
         let (found, next) = read(LIMIT, after.as_deref(), &keep)?;
-        let frame = frame.live(&format!("/v1/tenants/{tenant}/live"), &Query::default(), &mark, SECONDS);
+        let frame = frame.follows(&format!("/v1/tenants/{tenant}/live"), &Query::default(), &mark).every(SECONDS);
         let path = format!("{}/connections", address::fleet(&tenant));
         let of_kinds: Vec<(&str, String)> = kinds.iter().map(|word| (*word, human(word))).collect();
         let mut of_kinds: Vec<(&str, &str)> = of_kinds.iter().map(|(word, called)| (*word, called.as_str())).collect();
@@ -295,7 +298,7 @@ pub async fn connections(
                 }
             }
             (reasons(&looked_at, more.is_some(), &query, &path))
-            p id="banner" class="notice" role="status" hidden {}
+            p id="banner" class="notice" role="status" data-told="connection-log" hidden {}
             @if found.is_empty() { p class="empty" { "No such entry in this time." } }
             @else { (log_rows(&tenant, &found, frame.now, false)) }
             (pager(&query, next.as_ref(), &path))
@@ -354,7 +357,9 @@ fn reasons(entries: &[Output], is_cut: bool, query: &Query, path: &str) -> Marku
 
 fn reason_of(entry: &LogEntry) -> String {
     let code = entry.reason_code.map(|code| format!("0x{code:02X}"));
-    let parts = [code.as_deref(), entry.reason_name, entry.reason.as_deref()];
+    let close_code = entry.close_code.map(|code| format!("close code {code}"));
+    let said = entry.reason.as_deref().map(|reason| format!("“{reason}”"));
+    let parts = [code.as_deref(), entry.reason_name, close_code.as_deref(), said.as_deref()];
     let parts: Vec<&str> = parts.into_iter().flatten().collect();
     if parts.is_empty() { "none was given".to_owned() } else { parts.join(" ") }
 }
@@ -389,8 +394,6 @@ fn log_row(tenant: &str, output: &Output, entry: &LogEntry, now: Timestamp, of_o
     };
     let place = [
         Some(entry.channel.word().replace('_', " ")),
-        entry.protocol.as_deref().map(str::to_owned),
-        entry.client_address.as_deref().map(|address| format!("from {address}")),
         entry.node_id.as_deref().map(|node| format!("node {node}")),
         entry.session.id.as_deref().map(|id| format!("session {id}")),
         entry.duration_millis.map(|millis| format!("lasted {}", length(millis.unsigned_abs() / 1000))),

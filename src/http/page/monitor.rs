@@ -5,7 +5,6 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use maud::{Markup, html};
 
-use super::address::Query;
 use super::fleet::grouped;
 use super::frame::{Frame, Section};
 use super::words::{human, length, plain, when};
@@ -48,8 +47,7 @@ pub async fn monitor(
             (partitions(&app.view.standing(), now, sees_all))
             @if sees_all { (lateness(app)) (sayings(&told, now)) }
         };
-        let frame = frame.live(&format!("/v1/tenants/{tenant}/live"), &Query::default(), "", SECONDS);
-        Ok(frame.page(StatusCode::OK, &content))
+        Ok(frame.every(SECONDS).page(StatusCode::OK, &content))
     })
     .await
 }

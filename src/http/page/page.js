@@ -8,11 +8,14 @@
   const body = document.body;
   const told = document.getElementById("told");
   const liveness = document.getElementById("liveness");
+  // Between two readings, in milliseconds: of what is looked at, and of what would join or leave.
   const GAP = 1000;
+  const FAR_GAP = 5000;
   let offset = Number(body.dataset.now) - Date.now();
   let reading = false;
   let wanted = false;
   let timer = 0;
+  let due = 0;
   let last = 0;
 
   // An address without a user and a password: browsers read none that has them.
@@ -54,10 +57,9 @@
     copy.classList.remove("fresh", "gone");
     return copy.outerHTML;
   };
+  // What is being typed is left alone.
   const isBeingEdited = (section) =>
-    [...section.querySelectorAll("input:not([type=hidden]), select")].some(
-      (field) => field === document.activeElement || ("defaultValue" in field && field.value !== field.defaultValue),
-    );
+    [...section.querySelectorAll("input:not([type=hidden])")].some((field) => field.value !== field.defaultValue);
   const swap = (old, fresh) => {
     const focused = old.contains(document.activeElement) ? document.activeElement : null;
     const places = focused ? [...old.querySelectorAll(focused.tagName)] : [];
@@ -86,12 +88,12 @@
     }
     return [newer.size, left];
   };
-  const put = (page, isCommanded) => {
+  const put = (page) => {
     offset = Number(page.body.dataset.now) - Date.now();
     for (const old of document.querySelectorAll("[data-swap]")) {
       const fresh = page.getElementById(old.id);
       if (!fresh || face(old) === face(fresh)) continue;
-      if (isCommanded || !isBeingEdited(old)) swap(old, fresh);
+      if (!isBeingEdited(old)) swap(old, fresh);
     }
     let joined = 0;
     let left = 0;
@@ -140,27 +142,39 @@
     last = Date.now();
     try {
       const answer = await fetch(plain(location.href), { headers: { accept: "text/html" }, cache: "no-store" });
-      if (answer.ok) put(new DOMParser().parseFromString(await answer.text(), "text/html"), false);
-      if (!answer.ok) live(false, `Not live: the service answered ${answer.status}`);
+      if (answer.ok) {
+        put(new DOMParser().parseFromString(await answer.text(), "text/html"));
+        if (!body.dataset.stream) live(true, "Live");
+      } else live(false, `Not live: the service answered ${answer.status}`);
     } catch {
       live(false, "Not live: the service does not answer");
     }
     reading = false;
     if (wanted) soon();
   };
-  const soon = () => {
+  // What is due sooner stays so: a busy fleet must not put it off for ever.
+  const soon = (gap = GAP) => {
+    const at = Math.max(Date.now() + 150, last + gap);
+    if (due && due <= at) return;
+    due = at;
     clearTimeout(timer);
-    timer = setTimeout(read, Math.max(150, last + GAP - Date.now()));
+    timer = setTimeout(() => {
+      due = 0;
+      read();
+    }, at - Date.now());
   };
 
   // ---- the live feed ----
 
   let feed = null;
-  const isShown = (data) => {
-    const id = (data.device && data.device.deviceId) || data.deviceId;
-    const table = document.querySelector("main > table tbody[data-keyed]");
-    if (!table || !table.querySelector("tr[data-id]")) return true;
-    return [...table.rows].some((row) => row.dataset.id === id);
+  // How soon what happened calls for another reading; 0: not at all.
+  const gapFor = (name, data) => {
+    const list = document.getElementById("banner");
+    if (!list || !data.told) return GAP;
+    if (list.dataset.told) return data.told.some((one) => one.kind === list.dataset.told) ? GAP : 0;
+    const id = data.device ? data.device.deviceId : data.deviceId;
+    if ([...document.querySelectorAll("main > table tr[data-id]")].some((row) => row.dataset.id === id)) return GAP;
+    return data.isNew || name !== "device" ? FAR_GAP : 0;
   };
   const listen = () => {
     if (feed || !body.dataset.stream) return;
@@ -168,8 +182,8 @@
     feed.onopen = () => live(true, "Live");
     feed.onerror = () => live(false, "Not live: connecting again");
     const changed = (event) => {
-      const data = JSON.parse(event.data);
-      if (data.isNew || data.detail || event.type === "left" || event.type === "deleted" || isShown(data)) soon();
+      const gap = gapFor(event.type, JSON.parse(event.data));
+      if (gap) soon(gap);
     };
     for (const name of ["device", "left", "deleted", "reset", "bye"]) feed.addEventListener(name, changed);
   };
@@ -183,7 +197,7 @@
       soon();
     }
   };
-  if (body.dataset.stream) {
+  if (body.dataset.seconds) {
     listen();
     document.addEventListener("visibilitychange", attend);
     addEventListener("pagehide", () => feed && feed.close());
@@ -211,8 +225,9 @@
         const isHere = new URL(answer.url).pathname === location.pathname;
         const notice = page.querySelector("main > .notice.good");
         say(notice ? notice.textContent : "Done.", "good");
+        form.reset();
         // The page as it is looked at may have other filters than the one that answers.
-        if (isHere && !location.search) put(page, true);
+        if (isHere && !location.search) put(page);
         else await read();
       } else {
         const why = page.getElementById("detail");

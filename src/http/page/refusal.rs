@@ -28,18 +28,20 @@ pub fn as_page(mut response: Response, path: &str, now: Timestamp) -> Response {
         title: problem.title.to_owned(),
         tenant: None,
         section: None,
-        live: None,
+        stream: None,
+        seconds: None,
         now,
         trust: None,
         who: None,
     };
     let content = html! {
-        div class="problem" role="alert" {
+        div class="card problem" role="alert" {
             h1 { (problem.title) }
             p id="detail" { (problem.detail) }
             @match status {
                 StatusCode::UNAUTHORIZED => p { "The user is the name of a token, the password its secret. Load this page anew to be asked again." },
                 StatusCode::FORBIDDEN => p { "Whoever keeps the tokens of this service can give yours what it lacks." },
+                StatusCode::NOT_FOUND => p { "Perhaps it was deleted, or the address was mistyped." },
                 _ => {}
             }
             ul class="plain" {

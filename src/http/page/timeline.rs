@@ -69,8 +69,8 @@ impl Look {
 pub struct Past<'p> {
     /// When it begins, and now.
     pub span: (Timestamp, Timestamp),
-    /// Since when the device is known; before, the lanes are empty.
-    pub known_from: Timestamp,
+    /// Since when the device is known, and by when everything is decided; before and after, the lanes are empty.
+    pub known: (Timestamp, Timestamp),
     /// Status changes within the span, latest first.
     pub changes: &'p [Output],
     /// Entries of the connection log within the span, latest first.
@@ -94,14 +94,14 @@ fn stretches(past: &Past<'_>, facet: Facet) -> Vec<Stretch> {
         let EffectKind::Status(status) = &output.effect.kind else { continue };
         let Some(change) = status.changes.iter().find(|change| change.facet == facet) else { continue };
         if found.is_empty() {
-            found.push((past.known_from, change.from));
+            found.push((past.known.0, change.from));
         }
-        let at = output.effect.at.max(past.known_from);
+        let at = output.effect.at.max(past.known.0);
         found.retain(|(since, _)| *since < at);
         found.push((at, change.to));
     }
     if found.is_empty() {
-        found.push((past.known_from, word(past.facets, facet)));
+        found.push((past.known.0, word(past.facets, facet)));
     }
     found
 }
@@ -116,7 +116,7 @@ fn column(past: &Past<'_>, at: Timestamp) -> i64 {
 fn columns(past: &Past<'_>, stretches: &[Stretch], look: impl Fn(&str) -> Look) -> Vec<Look> {
     let mut columns = vec![Look::Blank; COLUMNS as usize];
     for (index, (since, word)) in stretches.iter().enumerate() {
-        let until = stretches.get(index + 1).map_or(past.span.1, |(next, _)| *next);
+        let until = stretches.get(index + 1).map_or(past.known.1, |(next, _)| *next);
         if until < past.span.0 {
             continue;
         }
@@ -182,7 +182,7 @@ fn summary(past: &Past<'_>, stretches: &[Stretch]) -> String {
     let mut shares: Vec<(&str, i64)> = Vec::new();
     let mut changes = 0;
     for (index, (since, word)) in stretches.iter().enumerate() {
-        let until = stretches.get(index + 1).map_or(past.span.1, |(next, _)| *next);
+        let until = stretches.get(index + 1).map_or(past.known.1, |(next, _)| *next);
         let length = (until - (*since).max(past.span.0)).0.max(0);
         changes += usize::from(index > 0 && *since >= past.span.0);
         match shares.iter_mut().find(|(known, _)| known == word) {
@@ -288,6 +288,7 @@ pub fn figure(past: &Past<'_>) -> Markup {
                 }
                 "Each column shows the worst of its time. Messages: those that decided a status, and the last one; others leave no "
                 "record of their own."
+                @if past.known.1 < past.span.1 { " What was due after " (plain(past.known.1)) " is not decided yet." }
                 @if past.is_cut { " More happened than is looked at: the earliest part is left out." }
             }
         }
@@ -323,7 +324,7 @@ mod tests {
     fn past(changes: &[Output]) -> Past<'_> {
         Past {
             span: (Timestamp::from_millis(0), Timestamp::from_millis(24 * HOUR)),
-            known_from: Timestamp::from_millis(0),
+            known: (Timestamp::from_millis(0), Timestamp::from_millis(24 * HOUR)),
             changes,
             log: &[],
             facets: &Facets::START,
@@ -370,5 +371,15 @@ mod tests {
         let past = past(&changes);
         let columns = columns(&past, &stretches(&past, Facet::Availability), Look::of);
         assert_eq!(outline(&columns, Look::Bad), "M240 0h1v24h-1z");
+    }
+
+    #[test]
+    fn what_is_not_decided_yet_is_not_drawn() {
+        let changes = [change(6, "UNKNOWN", "AVAILABLE", Rule::DataReceived)];
+        let mut past = past(&changes);
+        past.known.1 = Timestamp::from_millis(18 * HOUR);
+        let stretches = stretches(&past, Facet::Availability);
+        assert_eq!(outline(&columns(&past, &stretches, Look::of), Look::Good), "M120 4h240v16h-240z");
+        assert_eq!(summary(&past, &stretches), "unknown 33.3 %, available 66.7 %; 1 change");
     }
 }

@@ -74,8 +74,15 @@ pub struct Sign {
 impl Render for Sign {
     fn render(&self) -> Markup {
         let Sign { what, icon, tone, word, tip } = self;
+        let name = match *what {
+            "send" => "Send connection",
+            "push" => "Push connection",
+            "vpn" => "VPN tunnel",
+            "heartbeat" => "API heartbeat",
+            _ => "Client connection",
+        };
         html! {
-            span class={ "sign " (what) " " (tone) } tabindex="0" role="img" aria-label={ (what) ": " (word) ". " (tip) } {
+            span class={ "sign " (what) " " (tone) } tabindex="0" role="img" aria-label={ (name) ": " (word) ". " (tip) } {
                 (icons::icon(icon))
                 span class="tip" aria-hidden="true" { (tip) }
             }

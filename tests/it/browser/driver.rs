@@ -99,12 +99,6 @@ impl Browser {
         self.send("POST", "/url", &json!({ "url": address }));
     }
 
-    /// Reads it anew.
-    #[track_caller]
-    pub fn reload(&self) {
-        self.send("POST", "/refresh", &json!({}));
-    }
-
     /// The path and what stands behind the question mark in the address bar.
     pub fn place(&self) -> String {
         let found = self.script("return location.pathname + location.search");

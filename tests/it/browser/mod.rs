@@ -48,7 +48,9 @@ fn an_operator_narrows_the_fleet_and_watches_it_change_in_place() {
     let send = "tr[data-id=pump-1] .send";
     let said = browser.script(&format!("return document.querySelector('{send}').getAttribute('aria-label')"));
     assert!(
-        said.as_str().unwrap().starts_with("send: Online. Last request from device to server: 2026-"),
+        said.as_str()
+            .unwrap()
+            .starts_with("Send connection: Online. Last request from device to server: 2026-"),
         "{said}"
     );
     assert_eq!(browser.text(&format!("{send} .tip")), "", "nobody points at it");
@@ -105,7 +107,7 @@ fn an_operator_sets_the_interval_and_maintenance_and_sees_it_at_once() {
     browser.click("button[value=set]");
     browser.reads("#told", "Done.");
     browser.reads("#send", "Online");
-    browser.reads("#minutes-by", "set by an operator");
+    browser.reads("#minutes-by", "Set by an operator");
     assert_eq!(
         browser.script("return document.getElementById('maintenance').getAttribute('aria-checked')"),
         "false"
