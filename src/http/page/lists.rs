@@ -1,6 +1,6 @@
 //! Alarms and the connection log, of a tenant or of one device.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
@@ -308,10 +308,12 @@ pub async fn connections(
     .await
 }
 
+/// What happened, its reason code, and its reason in words.
+type Trouble<'e> = (&'e str, Option<u8>, String);
+
 /// Why connects fail and sessions end, by reason, the most frequent first.
 fn reasons(entries: &[Output], is_cut: bool, query: &Query, path: &str) -> Markup {
-    let mut counts: BTreeMap<(&str, Option<u8>, String), (usize, std::collections::BTreeSet<&str>)> =
-        BTreeMap::new();
+    let mut counts: BTreeMap<Trouble<'_>, (usize, BTreeSet<&str>)> = BTreeMap::new();
     for output in entries {
         let EffectKind::Log(entry) = &output.effect.kind else { continue };
         let is_trouble = matches!(

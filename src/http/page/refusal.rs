@@ -19,7 +19,8 @@ pub fn as_page(mut response: Response, path: &str, now: Timestamp) -> Response {
     let Some(problem) = response.extensions_mut().remove::<Problem>() else { return response };
     let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let tenant = path.strip_prefix("/tenants/").and_then(|rest| rest.split('/').next());
-    let device = path.split_once("/devices/").map(|(before, rest)| {
+    // Of a page of ours only: what stands in the address came from anywhere.
+    let device = tenant.and_then(|_| path.split_once("/devices/")).map(|(before, rest)| {
         let id = rest.split('/').next().unwrap_or(rest);
         format!("{before}/devices/{id}")
     });

@@ -40,7 +40,7 @@ pub fn ago(at: Timestamp, now: Timestamp) -> String {
     let length = length(seconds.unsigned_abs());
     match seconds {
         -4..=4 => "just now".to_owned(),
-        0.. => format!("{length} ago"),
+        5.. => format!("{length} ago"),
         _ => format!("in {length}"),
     }
 }
