@@ -28,8 +28,9 @@ use crate::query::explain::{Explanation, explain};
 use crate::query::history::Past;
 use crate::wire::output::Output;
 
-/// Status changes, and entries of the log, that the picture looks at.
-const LOOKED_AT: usize = 5_000;
+/// Status changes, and entries of the log, that the picture looks at: so bounded that a page stays quick.
+const CHANGES_LOOKED_AT: usize = 3_000;
+const LOG_LOOKED_AT: usize = 2_000;
 /// Entries of the log, status changes and alarms that the page shows; others have pages of their own.
 const LOG_SHOWN: usize = 20;
 const CHANGES_SHOWN: usize = 50;
@@ -94,8 +95,8 @@ pub async fn device(
         let of = |what: Past, limit: usize, from: Timestamp| {
             history.of_device(what, &key, (from, Timestamp::MAX), None, limit, |_| true)
         };
-        let (changes, more) = of(Past::Status, LOOKED_AT, begin)?;
-        let (log, more_log) = of(Past::Log, LOOKED_AT, begin)?;
+        let (changes, more) = of(Past::Status, CHANGES_LOOKED_AT, begin)?;
+        let (log, more_log) = of(Past::Log, LOG_LOOKED_AT, begin)?;
         // What lies further back is listed all the same.
         let log = if log.len() < LOG_SHOWN { of(Past::Log, LOG_SHOWN, Timestamp::NEVER)?.0 } else { log };
         let always = (Timestamp::NEVER, Timestamp::MAX);
@@ -146,7 +147,7 @@ fn content(shown: &Shown) -> Markup {
             (signs(&device.facets, device.clocks.last_message, device.clocks.last_poll))
             (label(&device.facets, device.progress()))
         }
-        @if let Some(hint) = hint(&device.facets) { p id="hint" class="notice warn" { (hint) } }
+        div id="hint" data-swap { @if let Some(hint) = hint(&device.facets) { p class="notice warn" { (hint) } } }
         div class="grid" {
             (status_card(shown))
             (connectivity_card(shown))
