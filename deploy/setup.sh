@@ -3,6 +3,7 @@
 # and does nothing else.
 #   deploy/setup.sh                what the build needs
 #   deploy/setup.sh --with-kafka   also what the Kafka that the tests start needs (Java, Maven)
+#   deploy/setup.sh --with-browser also the browser in which the tests look at the page
 #   deploy/setup.sh --check        installs nothing; exit 1 if something is missing
 set -euo pipefail
 
@@ -11,17 +12,18 @@ cargo_home=${CARGO_HOME:-${HOME:-/root}/.cargo}
 if [ -d "$cargo_home/bin" ]; then PATH=$cargo_home/bin:$PATH; fi
 rust_wanted=$(sed -n 's/^rust-version *= *"\(.*\)"/\1/p' Cargo.toml)
 
-with_kafka="" check_only=""
+with_kafka="" with_browser="" check_only=""
 for arg in "$@"; do
   case $arg in
     --with-kafka) with_kafka=yes ;;
+    --with-browser) with_browser=yes ;;
     --check) check_only=yes ;;
     --help | -h)
-      sed -n '2,6s/^# \{0,1\}//p' "$0"
+      sed -n '2,7s/^# \{0,1\}//p' "$0"
       exit 0
       ;;
     *)
-      echo "setup: unknown argument $arg (--with-kafka, --check)" >&2
+      echo "setup: unknown argument $arg (--with-kafka, --with-browser, --check)" >&2
       exit 2
       ;;
   esac
@@ -83,6 +85,7 @@ is_there() {
       ;;
     maven) has mvn || deploy/kafka/broker have ;; # Maven only fetches: not needed where the jars are
     timeout) has timeout ;;
+    browser) has chromium && has chromedriver ;;
   esac
 }
 
@@ -97,6 +100,7 @@ purpose() {
     java) echo "a JDK, 17 or newer: the Kafka that the tests start, and its tools" ;;
     maven) echo "Maven: fetches that Kafka" ;;
     timeout) echo "GNU timeout: ends a Kafka that was left behind" ;;
+    browser) echo "Chromium and its driver (the commands chromium and chromedriver): the tests look at the page with them" ;;
   esac
 }
 
@@ -109,29 +113,34 @@ package() { # manager, need
     apt:zlib) echo zlib1g-dev ;;
     apt:java) apt_jdk ;;
     apt:maven) echo maven ;;
+    apt:browser) echo chromium chromium-driver ;;
     dnf:compiler) echo gcc gcc-c++ make ;;
     dnf:clang) echo clang clang-devel ;;
     dnf:pkg-config) echo pkgconf-pkg-config ;;
     dnf:openssl) echo openssl-devel ;;
     dnf:zlib) echo zlib-devel ;;
+    dnf:browser) echo chromium chromedriver ;;
     dnf:java) echo java-21-openjdk-devel ;;
     pacman:compiler) echo base-devel ;;
     pacman:clang) echo clang ;;
     pacman:pkg-config) echo pkgconf ;;
     pacman:openssl) echo openssl ;;
     pacman:zlib) echo zlib ;;
+    pacman:browser) echo chromium ;;
     pacman:java) echo jdk21-openjdk ;;
     apk:compiler) echo build-base bash linux-headers ;;
     apk:clang) echo clang clang-dev ;;
     apk:pkg-config) echo pkgconf ;;
     apk:openssl) echo openssl-dev ;;
     apk:zlib) echo zlib-dev ;;
+    apk:browser) echo chromium chromium-chromedriver ;;
     apk:java) echo openjdk21-jdk ;;
     brew:compiler) ;; # comes with Apple's command line tools
     brew:clang) echo llvm ;;
     brew:pkg-config) echo pkgconf ;;
     brew:openssl) echo openssl@3 ;;
     brew:zlib) echo zlib ;;
+    brew:browser) echo chromium chromedriver ;;
     brew:java) echo openjdk@21 ;;
     *:maven) echo maven ;;
     apt:rust) if [ -n "$(apt_candidate rustup)" ]; then echo rustup; fi ;;
@@ -164,6 +173,7 @@ apt_jdk() {
 
 needs="compiler clang pkg-config openssl zlib rust"
 if [ -n "$with_kafka" ]; then needs="$needs java maven timeout"; fi
+if [ -n "$with_browser" ]; then needs="$needs browser"; fi
 
 missing=""
 look() {
@@ -174,7 +184,7 @@ look() {
 }
 
 finish() {
-  say "all there: C++ compiler, libclang, OpenSSL, zlib, Rust $(rust_version)${with_kafka:+, Java $(java_version)}"
+  say "all there: C++ compiler, libclang, OpenSSL, zlib, Rust $(rust_version)${with_kafka:+, Java $(java_version)}${with_browser:+, Chromium}"
   exit 0
 }
 

@@ -132,6 +132,7 @@ impl Watch {
         if self.json {
             return Ok(());
         }
+        writeln!(out, "Look at it with a browser: http://demo:{secret}@{address}/")?;
         writeln!(out, "Ask it: http://{address}, token {secret}")?;
         writeln!(
             out,

@@ -205,6 +205,16 @@ impl<S: Send + Sync> FromRequestParts<S> for Parameters {
 }
 
 impl Parameters {
+    /// Of these names and values.
+    pub fn of(pairs: Vec<(String, String)>) -> Parameters {
+        Parameters(pairs)
+    }
+
+    /// What was not taken yet.
+    pub fn pairs(&self) -> &[(String, String)] {
+        &self.0
+    }
+
     /// Takes a parameter that may be said once.
     ///
     /// # Errors

@@ -104,17 +104,27 @@ pub struct BulkCommand {
 }
 
 /// A command, checked.
-enum Command {
+pub enum Command {
+    /// How often it must send, and who says so.
     Interval(Option<i16>, IntervalSource),
+    /// Maintenance on or off, and why.
     Maintenance(bool, Option<String>),
+    /// The stage of its life, and percent.
     Lifecycle(Stage, Option<u8>),
+    /// Its labels, all of them.
     Labels(Vec<(String, String)>),
+    /// To its alarm of this id, or to the open one.
     Alarm(Option<String>, AlarmAction),
+    /// Forget it.
     Delete,
 }
 
 impl Command {
-    fn interval(command: &IntervalCommand) -> Result<Command, Problem> {
+    /// How often it must send.
+    ///
+    /// # Errors
+    /// It says two things.
+    pub fn interval(command: &IntervalCommand) -> Result<Command, Problem> {
         match (command.minutes, command.policy) {
             (Some(_), true) => Err(problem::bad_request("either `minutes` or `policy`, not both")),
             (None, true) => Ok(Command::Interval(None, IntervalSource::Policy)),
@@ -126,7 +136,11 @@ impl Command {
         }
     }
 
-    fn maintenance(command: MaintenanceCommand) -> Result<Command, Problem> {
+    /// Maintenance on or off.
+    ///
+    /// # Errors
+    /// The note is too long.
+    pub fn maintenance(command: MaintenanceCommand) -> Result<Command, Problem> {
         if let Some(note) = &command.note {
             check_text("note", note)?;
         }
@@ -283,12 +297,28 @@ async fn command(
     who.may(Need::Command, &tenant)?;
     let wait = parameters.whole("wait", 0..=WAIT_MAX)?;
     parameters.done()?;
-    let key = key_of(&tenant, &device_id)?;
-    let command = read()?;
+    let answer = give(&app, &who, &tenant, &device_id, read()?, wait).await?;
+    let status = if answer.outcome == "applied" { StatusCode::OK } else { StatusCode::ACCEPTED };
+    Ok((status, Json(answer)).into_response())
+}
+
+/// Gives a command to a device; with `wait`, so many seconds for what becomes of it. Who may is asked before.
+///
+/// # Errors
+/// There is no such device, the log does not take the command, or it was ignored.
+pub async fn give(
+    app: &App,
+    who: &Who,
+    tenant: &str,
+    device_id: &str,
+    command: Command,
+    wait: Option<u64>,
+) -> Result<CommandAnswer, Problem> {
+    let key = key_of(tenant, device_id)?;
     let actor = who.0.name.clone();
     let event_id = event_id(&actor);
     let (partition, offset) = {
-        let event_id = event_id.clone();
+        let (event_id, tenant, device_id) = (event_id.clone(), tenant.to_owned(), device_id.to_owned());
         app.beside(move |app| {
             if app.view.state().fleet.get(&key).is_none() {
                 return Err(no_device(&device_id));
@@ -303,22 +333,18 @@ async fn command(
         .await?
     };
     let position = Position { topic: InputTopic::Control.word(), partition, offset };
-    let accepted =
-        |sentence| CommandAnswer { outcome: "accepted", position, event_id: event_id.clone(), sentence };
-    let Some(wait) = wait else { return Ok((StatusCode::ACCEPTED, Json(accepted(None))).into_response()) };
-    match became(&app, partition, offset, Duration::from_secs(wait)).await {
+    let accepted = |sentence| CommandAnswer { outcome: "accepted", position, event_id, sentence };
+    let Some(wait) = wait else { return Ok(accepted(None)) };
+    match became(app, partition, offset, Duration::from_secs(wait)).await {
         Some(Became::Told(Outcome::Applied, sentence)) => {
-            Ok(Json(CommandAnswer { outcome: "applied", ..accepted(Some(sentence)) }).into_response())
+            Ok(CommandAnswer { outcome: "applied", ..accepted(Some(sentence)) })
         }
         Some(Became::Told(Outcome::Ignored(why), sentence)) => {
             Err(problem::conflict(format!("ignored: {}. {sentence}", in_words(why))).because(why.word()))
         }
         Some(Became::Untold) => Err(problem::conflict(format!("ignored: {}", in_words(Ignored::Deleted)))
             .because(Ignored::Deleted.word())),
-        None => {
-            let sentence = format!("not taken within {wait} s; it is in the log and will be");
-            Ok((StatusCode::ACCEPTED, Json(accepted(Some(sentence)))).into_response())
-        }
+        None => Ok(accepted(Some(format!("not taken within {wait} s; it is in the log and will be")))),
     }
 }
 

@@ -1,7 +1,7 @@
 //! The HTTP service: routes, who may use them, and the server (DESIGN §1, "HTTP").
 //!
 //! It has a small runtime of its own. What reads the view or the disk runs beside the requests, a few at a time, so that
-//! no list holds up a heartbeat of the server. Every error is `application/problem+json`.
+//! no list holds up a heartbeat of the server. Every error is `application/problem+json`, for browsers a page.
 
 mod app;
 pub mod auth;
@@ -12,6 +12,7 @@ mod ingest;
 mod live;
 pub mod metrics;
 pub mod openapi;
+mod page;
 mod policy;
 mod problem;
 pub mod routes;

@@ -30,7 +30,7 @@ pub fn text() -> String {
 pub fn document() -> Value {
     let mut schemas = BTreeMap::new();
     let mut paths: BTreeMap<&str, BTreeMap<String, Value>> = BTreeMap::new();
-    for route in ROUTES {
+    for route in ROUTES.iter().filter(|route| !route.is_page) {
         let operation = operation(route, &mut schemas);
         paths.entry(route.path).or_default().insert(route.method.to_lowercase(), operation);
     }

@@ -120,12 +120,15 @@ impl IntoResponse for Problem {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if status == StatusCode::UNAUTHORIZED {
-            let schemes = HeaderValue::from_static("Bearer realm=\"lastseen\", Basic realm=\"lastseen\"");
-            headers.insert(header::WWW_AUTHENTICATE, schemes);
+            // A line each: browsers take a line for one scheme, and would not ask for a password.
+            headers.append(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"lastseen\""));
+            headers.append(header::WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"lastseen\""));
         }
         if status == StatusCode::TOO_MANY_REQUESTS || status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
+        // For whoever tells it in another form.
+        response.extensions_mut().insert(self);
         response
     }
 }

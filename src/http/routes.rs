@@ -8,7 +8,7 @@ use utoipa::{PartialSchema, ToSchema};
 
 use super::app::App;
 use super::auth::Need;
-use super::{commands, devices, health, ingest, live, metrics, openapi, policy, shapes};
+use super::{commands, devices, health, ingest, live, metrics, openapi, page, policy, shapes};
 
 /// A schema and the schemas that it speaks of.
 pub struct Shape {
@@ -65,6 +65,8 @@ pub struct Route {
     handler: fn() -> MethodRouter<App>,
     /// Whether its answer may take longer than others.
     pub is_slow: bool,
+    /// Whether it is for people, not for programs: the OpenAPI document is about the others.
+    pub is_page: bool,
 }
 
 const PAGE: &[Parameter] = &[
@@ -120,7 +122,19 @@ const fn route(
         answers: &[],
         handler,
         is_slow: false,
+        is_page: false,
     }
+}
+
+/// A page, or what pages are made of.
+const fn page(
+    method: &'static str,
+    path: &'static str,
+    need: Option<Need>,
+    summary: &'static str,
+    handler: fn() -> MethodRouter<App>,
+) -> Route {
+    Route { is_page: true, ..route(method, path, need, "", summary, handler) }
 }
 
 const READ: Option<Need> = Some(Need::Read);
@@ -517,6 +531,46 @@ pub const ROUTES: &[Route] = &[
         )],
         ..route("GET", "/metrics", AUDIT, "getMetrics", "Metrics for Prometheus", || get(metrics::metrics))
     },
+    // It takes a token that may read, of whichever tenants.
+    page("GET", "/", None, "The tenants of whoever asks", || get(page::fleet::home)),
+    page("GET", "/page.css", None, "The style of all pages", || get(page::frame::css)),
+    page("GET", "/page.js", None, "What makes pages live", || get(page::frame::js)),
+    page("GET", "/page.svg", None, "The icon of the browser's tab", || get(page::frame::svg)),
+    page("GET", "/tenants/{tenant}", READ, "The fleet", || get(page::fleet::fleet)),
+    page("GET", "/tenants/{tenant}/alarms", READ, "The alarms", || get(page::lists::alarms)),
+    page("GET", "/tenants/{tenant}/connections", READ, "The connection log", || {
+        get(page::lists::connections)
+    }),
+    page("GET", "/tenants/{tenant}/monitor", READ, "The monitor itself", || get(page::monitor::monitor)),
+    page("GET", "/tenants/{tenant}/devices/{deviceId}", READ, "A device", || get(page::device::device)),
+    page(
+        "POST",
+        "/tenants/{tenant}/devices/{deviceId}/required-interval",
+        COMMAND,
+        "Sets its interval",
+        || post(page::commands::required_interval),
+    ),
+    page(
+        "POST",
+        "/tenants/{tenant}/devices/{deviceId}/maintenance",
+        COMMAND,
+        "Maintenance on or off",
+        || post(page::commands::maintenance),
+    ),
+    page(
+        "POST",
+        "/tenants/{tenant}/devices/{deviceId}/alarms/{alarmId}/acknowledge",
+        COMMAND,
+        "Acknowledges an alarm",
+        || post(page::commands::acknowledge),
+    ),
+    page(
+        "POST",
+        "/tenants/{tenant}/devices/{deviceId}/alarms/{alarmId}/clear",
+        COMMAND,
+        "Clears an alarm",
+        || post(page::commands::clear),
+    ),
 ];
 
 /// The router of all routes; those that `is_slow` says are apart, since they have no timeout.

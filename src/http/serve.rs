@@ -31,6 +31,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 
 use super::app::{App, Base};
+use super::page::refusal;
 use super::problem::{self, Problem};
 use super::routes;
 
@@ -333,6 +334,7 @@ async fn in_time(State(app): State<App>, request: Request, next: Next) -> Respon
 /// What holds for every answer: it is counted, errors are problems, and browsers are told to guess nothing.
 async fn every_answer(State(app): State<App>, request: Request, next: Next) -> Response {
     let may_have_body = !request.body().is_end_stream() && request.version() < Version::HTTP_2;
+    let page = refusal::wants_page(request.uri(), request.headers()).then(|| request.uri().path().to_owned());
     let mut response = if is_forged(&request) {
         let why = "a page of another site sent this; a browser adds its user's credentials to such a request by itself";
         problem::forbidden(why).into_response()
@@ -346,6 +348,9 @@ async fn every_answer(State(app): State<App>, request: Request, next: Next) -> R
         // Of the framework, in plain text.
         response = plain_problem(status, app.limits.body_bytes).into_response();
     }
+    if let Some(path) = page {
+        response = refusal::as_page(response, &path, app.clock.now());
+    }
     app.served.answered(response.status().as_u16());
     let headers = response.headers_mut();
     if may_have_body && status.is_client_error() {
@@ -353,6 +358,9 @@ async fn every_answer(State(app): State<App>, request: Request, next: Next) -> R
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::CONTENT_SECURITY_POLICY, refusal::SECURITY_POLICY);
+    // Not "no-referrer": a browser would not say either that a form is of our own page.
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
 }

@@ -1,6 +1,8 @@
 //! The one integration test binary.
 
 mod broker;
+#[cfg(feature = "http")]
+mod browser;
 mod cli;
 mod engine;
 #[cfg(feature = "http")]

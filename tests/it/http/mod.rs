@@ -2,6 +2,7 @@
 
 mod api;
 mod live;
+mod pages;
 mod papers;
 mod restart;
 mod rights;
