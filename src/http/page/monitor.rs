@@ -36,6 +36,7 @@ pub async fn monitor(
         let sees_all = who.0.may(Need::Audit, None).is_ok();
         let told = if sees_all { app.view.history.of_monitor(TOLD)? } else { Vec::new() };
         let health = health(app);
+        let lags: Vec<u64> = app.view.state().partitions.iter().map(|known| known.lag.iter().sum()).collect();
         let frame = Frame::of(app, &who, &tenant, Section::Monitor, "Health of the monitor".to_owned());
         let now = frame.now;
         let content = html! {
@@ -44,7 +45,7 @@ pub async fn monitor(
                 @let (tone, text) = in_words(health.status);
                 span class={ "pill " (tone) } { (human(health.status)) } " " (text)
             }
-            (partitions(&app.view.standing(), now, sees_all))
+            (partitions(&app.view.standing(), &lags, now, sees_all))
             @if sees_all { (lateness(app)) (sayings(&told, now)) }
         };
         Ok(frame.every(SECONDS).page(StatusCode::OK, &content))
@@ -66,22 +67,23 @@ fn in_words(status: &str) -> (&'static str, &'static str) {
     }
 }
 
-fn partitions(standing: &[Standing], now: Timestamp, sees_all: bool) -> Markup {
+fn partitions(standing: &[Standing], lags: &[u64], now: Timestamp, sees_all: bool) -> Markup {
     html! {
         section class="card" aria-labelledby="partitions-heading" {
             h2 id="partitions-heading" { "Clocks and blind spells" }
             p { "What was due by a partition's clock is decided. While the monitor is blind in one, its clock waits, and nobody there is "
-                "called offline for want of data." }
+                "called offline for want of data."
+                @if sees_all { " Unread are records of the inputs, waiting are records of the journal." } }
             div id="partitions" data-swap {
                 table class="cards" {
                     thead {
                         tr {
                             th scope="col" { "Partition" } th scope="col" { "Clock" } th scope="col" { "Behind" } th scope="col" { "Sees" }
-                            @if sees_all { th scope="col" { "Entry" } th scope="col" { "Waiting" } th scope="col" { "Committed" } }
+                            @if sees_all { th scope="col" { "Unread" } th scope="col" { "Entry" } th scope="col" { "Waiting" } th scope="col" { "Committed" } }
                         }
                     }
                     tbody {
-                        @for one in standing {
+                        @for (one, lag) in standing.iter().zip(lags) {
                             tr {
                                 th scope="row" { (one.partition) }
                                 td data-name="Clock" class="time" { (plain(one.clock)) }
@@ -98,6 +100,7 @@ fn partitions(standing: &[Standing], now: Timestamp, sees_all: bool) -> Markup {
                                     @if !one.caught_up { " " span class="pill warn" { "Restoring" } }
                                 }
                                 @if sees_all {
+                                    td data-name="Unread" { (grouped(*lag as usize)) }
                                     td data-name="Entry" { (grouped(one.seq as usize)) }
                                     td data-name="Waiting" { (grouped(one.waiting as usize)) }
                                     td data-name="Committed" class="time" { (when(one.committed_at, now)) }
