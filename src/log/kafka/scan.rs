@@ -1,13 +1,47 @@
 //! Reading a range of one partition of any topic, committed records only.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use rdkafka::error::RDKafkaErrorCode as Code;
 
-use super::native::{At, Reader};
+use super::errors::Watch;
+use super::native::{At, Client, EARLIEST, LATEST, Reader, list_offsets};
 use super::{KafkaConfig, reader};
-use crate::log::{LogError, ScanControl, Scanned, Topic};
+use crate::log::{Bounds, LogError, ScanControl, Scanned, Topic};
+
+/// Low and high watermarks of partitions, in the order of the questions: two requests per leading broker.
+pub fn bounds_of(
+    client: Client,
+    watch: &Watch,
+    config: &KafkaConfig,
+    asked: &[(Topic, u32)],
+) -> Result<Vec<Bounds>, LogError> {
+    let low = offsets_of(client, watch, config, asked, EARLIEST, false)?;
+    let high = offsets_of(client, watch, config, asked, LATEST, false)?;
+    Ok(low.into_iter().zip(high).map(|(low, high)| Bounds { low, high }).collect())
+}
+
+/// One question for many partitions, none twice; answers in their order.
+pub fn offsets_of(
+    client: Client,
+    watch: &Watch,
+    config: &KafkaConfig,
+    asked: &[(Topic, u32)],
+    offset: i64,
+    committed: bool,
+) -> Result<Vec<u64>, LogError> {
+    let at =
+        |&(topic, partition): &(Topic, u32)| At { topic: config.topic(topic).to_owned(), partition, offset };
+    let questions: Vec<At> = asked.iter().map(at).collect();
+    let found = list_offsets(client, &questions, committed, config.request_timeout)
+        .map_err(|(code, words)| watch.explain("asking for watermarks", code, &words))?;
+    let found: BTreeMap<(String, u32), i64> =
+        found.into_iter().map(|(at, _)| ((at.topic, at.partition), at.offset)).collect();
+    let answer = |at: At| found.get(&(at.topic, at.partition)).map_or(0, |offset| (*offset).max(0) as u64);
+    Ok(questions.into_iter().map(answer).collect())
+}
 
 /// A reader that is moved from range to range. Where a scan begins where the last one stopped, what was fetched
 /// already is used: recovery scans in slices.
@@ -26,6 +60,16 @@ impl Scanner {
     /// A client of its own.
     pub fn open(config: &KafkaConfig) -> Result<Scanner, LogError> {
         Ok(Scanner { reader: reader("making a reader", &config.reader("10"))?, current: None })
+    }
+
+    /// For questions of other kinds.
+    pub fn client(&self) -> Client {
+        self.reader.client()
+    }
+
+    /// What went wrong with it lately.
+    pub fn watch(&self) -> &Watch {
+        self.reader.watch()
     }
 
     /// Reads `range`, whose end lies at or below the high watermark, until its end or until `each` breaks.
