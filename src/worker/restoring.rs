@@ -97,8 +97,7 @@ impl Restoring {
             // No entry after the checkpoint could tell.
             return Err(failed(RecoveryError::StateHash { seq: from.seq }));
         }
-        let is_gone = |key: &Box<str>| partition.core.table.find(key).is_none();
-        let gone = gone.into_iter().filter(is_gone).collect();
+        let gone = gone.into_iter().filter(|key| partition.core.table.find(key).is_none()).collect();
         Ok(Made { partition, gone, from: self.from })
     }
 

@@ -73,7 +73,13 @@ impl Archive for KafkaArchive {
     }
 
     fn settled_of(&mut self, asked: &[(Topic, u32)]) -> Result<Vec<u64>, LogError> {
-        offsets_of(self.asker.client(), self.asker.watch(), &self.config, asked, LATEST, true)
+        let found = offsets_of(self.asker.client(), self.asker.watch(), &self.config, asked, LATEST, true)?;
+        for (place, settled) in asked.iter().zip(&found) {
+            // Whoever reads up to there has no need of the high watermark.
+            let high = self.highs.entry(*place).or_default();
+            *high = (*high).max(*settled);
+        }
+        Ok(found)
     }
 
     fn committed(&mut self, partition: u32) -> Result<Committed, LogError> {

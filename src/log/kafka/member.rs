@@ -57,16 +57,17 @@ impl KafkaLog {
         config.check()?;
         let transactor = Transactor::open(&config)?;
         let reader = reader("making a reader", &config.reader("50"))?;
-        let scanner = Scanner::open(&config)?;
+        let mut scanner = Scanner::open(&config)?;
         let member = group::join(&config)?;
-        // Before partitions are given, so that a restore finds connections and leaders known.
-        for (client, watch) in
-            [(scanner.client(), scanner.watch()), (member.client().native_ptr(), &member.context().watch)]
-        {
-            let known = scan::bounds_of(client, watch, &config, &[(Topic::State, 0), (Topic::Journal, 0)]);
-            if let Err(error) = known {
-                tracing::debug!(target: "kafka", %error, "the readers are not connected yet");
-            }
+        // Before partitions are given, so that a restore and the first reading find leaders known and connected.
+        let asked = [(Topic::State, 0), (Topic::Journal, 0)];
+        let inputs: [(Topic, u32); INPUTS] = std::array::from_fn(|index| (input(index), 0));
+        let (client, watch) = (member.client().native_ptr(), &member.context().watch);
+        let prepared = scan::bounds_of(client, watch, &config, &[&asked[..], &inputs].concat())
+            .and_then(|_| scan::bounds_of(reader.client(), reader.watch(), &config, &inputs))
+            .and_then(|_| asked.iter().try_for_each(|(topic, at)| scanner.prepare(&config, *topic, *at)));
+        if let Err(error) = prepared {
+            tracing::debug!(target: "kafka", %error, "the readers are not connected yet");
         }
         let log = KafkaLog {
             member: Some(member),

@@ -1,6 +1,6 @@
 //! Reading a range of one partition of any topic, committed records only.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
@@ -48,6 +48,8 @@ pub fn offsets_of(
 pub struct Scanner {
     reader: Reader,
     current: Option<Current>,
+    /// Topics whose leaders the client has heard of.
+    known: BTreeSet<Topic>,
 }
 
 struct Current {
@@ -59,17 +61,22 @@ struct Current {
 impl Scanner {
     /// A client of its own.
     pub fn open(config: &KafkaConfig) -> Result<Scanner, LogError> {
-        Ok(Scanner { reader: reader("making a reader", &config.reader("10"))?, current: None })
+        Ok(Scanner {
+            reader: reader("making a reader", &config.reader("10"))?,
+            current: None,
+            known: BTreeSet::new(),
+        })
     }
 
-    /// For questions of other kinds.
-    pub fn client(&self) -> Client {
-        self.reader.client()
-    }
-
-    /// What went wrong with it lately.
-    pub fn watch(&self) -> &Watch {
-        self.reader.watch()
+    /// Hears of the leaders of a topic and connects to that of a partition. Of a topic that is new to it, librdkafka would
+    /// ask once a second only when it is told to read it.
+    pub fn prepare(&mut self, config: &KafkaConfig, topic: Topic, partition: u32) -> Result<(), LogError> {
+        if !self.known.contains(&topic) {
+            let asked = [(topic, partition)];
+            offsets_of(self.reader.client(), self.reader.watch(), config, &asked, LATEST, false)?;
+            self.known.insert(topic);
+        }
+        Ok(())
     }
 
     /// Reads `range`, whose end lies at or below the high watermark, until its end or until `each` breaks.
@@ -84,6 +91,7 @@ impl Scanner {
         if range.is_empty() {
             return Ok(());
         }
+        self.prepare(config, topic, partition)?;
         let action = || format!("reading {}, partition {partition}", config.topic(topic));
         let name = config.topic(topic);
         self.move_to(name, partition, range.start)

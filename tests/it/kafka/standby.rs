@@ -13,8 +13,8 @@ use crate::broker::Broker;
 /// Half of them move each time.
 const PARTITIONS: u32 = 16;
 const PATIENCE: Duration = Duration::from_secs(120);
-/// A second is wanted, of a quiet machine; tests share theirs with each other.
-const BOUND: Duration = Duration::from_secs(5);
+/// A second is wanted, of a quiet machine. Tests share theirs, where a broker may stand still for seconds.
+const BOUND: Duration = Duration::from_secs(20);
 
 #[test]
 fn a_standby_takes_over_with_the_tail_only() {

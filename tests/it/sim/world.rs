@@ -411,7 +411,7 @@ impl World {
         let Some(worker) = process.as_mut() else { return false };
         let turned = catch_unwind(AssertUnwindSafe(|| {
             let following = slot.following.borrow();
-            if let Some(following) = following.as_ref().filter(|_| self.turns.get() % 4 == 0) {
+            if let Some(following) = following.as_ref().filter(|_| self.turns.get().is_multiple_of(4)) {
                 following.round();
             }
             worker.turn(more)
