@@ -40,10 +40,8 @@ fn a_standby_takes_over_with_the_tail_only() {
     one.start_with(&["--standby"]);
     two.start_with(&["--standby"]);
 
-    takeover("SIGTERM", &mut one, &mut two, &watch, &mut told, |leaving, told| {
-        leaving.signal("-TERM");
-        until(PATIENCE, || leaving.ended(told).is_some(), || "it does not end".to_owned());
-    });
+    takeover("SIGTERM", &mut one, &mut two, &watch, &mut told, |leaving, _| leaving.signal("-TERM"));
+    until(PATIENCE, || one.ended(&mut told).is_some(), || "it does not end".to_owned());
     // It comes back to a disk with checkpoints, from which it follows.
     one.start_with(&["--standby"]);
     takeover("kill -9", &mut two, &mut one, &watch, &mut told, Instance::kill);
