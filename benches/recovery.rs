@@ -46,13 +46,11 @@ fn main() {
 
     let dir = tempfile::tempdir().expect("a directory");
     let checkpoint = RocksCheckpoint::open(&dir.path().join("p")).expect("it opens").0;
-    let mut sorted = rows.clone();
+    let own = own.iter().map(|(key, value)| ((*key).into(), value.clone()));
+    let mut sorted: Vec<(Box<str>, Vec<u8>)> = rows.iter().cloned().chain(own).collect();
     let write = timed(|| {
         sorted.sort_unstable_by(|a, b| a.0.cmp(&b.0));
-        let mut all = sorted.drain(..).map(|(key, value)| (key, Some(value)));
-        let mut boxed: Vec<_> = all.by_ref().collect();
-        let own = own.iter().map(|(key, value)| (*key, Some(value.clone())));
-        let mut rows = boxed.iter_mut().map(|(key, value)| (&**key, value.take())).chain(own);
+        let mut rows = sorted.iter_mut().map(|(key, value)| (&**key, Some(std::mem::take(value))));
         checkpoint.write(&mut rows, &meta).expect("it is written");
     });
     tell("a checkpoint of all rows written", devices, write.1);

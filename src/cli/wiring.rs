@@ -287,10 +287,10 @@ fn work<L: Log + Send>(
             }
         }
         if let (Some(archive), Some(standby)) = (archive, &standby) {
-            let settings = Arc::new(settings.clone());
+            let config = &worker_config;
             let thread = std::thread::Builder::new().name("standby".to_owned());
             let spawned = thread.spawn_scoped(scope, move || match archive() {
-                Ok(mut archive) => standby.follow(&mut *archive, partitions, &settings, stop),
+                Ok(mut archive) => standby.follow(&mut *archive, &RocksStore::new(data_dir), config, stop),
                 Err(error) => tracing::error!("the standby cannot read the log: {error:#}"),
             });
             if let Err(error) = spawned {

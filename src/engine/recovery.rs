@@ -54,6 +54,17 @@ pub enum RecoveryError {
         /// The one that is wanted.
         wanted: u64,
     },
+    /// The checkpoint is too old.
+    #[error(
+        "the checkpoint of entry {seq} is older than the last sweep, which began at entry {floor}: devices that are gone \
+         since then may have left no trace"
+    )]
+    Outdated {
+        /// The entry that the checkpoint stands at.
+        seq: u64,
+        /// The entry in which the sweep began.
+        floor: u64,
+    },
     /// What was recovered is not what was committed.
     #[error(
         "the recovered state of entry {seq} has another hash than the entry names: rows are missing or damaged"
@@ -77,6 +88,8 @@ pub struct Recovery {
     pending: Option<PendingChange>,
     predecessor: Option<Policy>,
     last: Option<Entry>,
+    /// Keys that lost their row on the way.
+    gone: Vec<Box<str>>,
 }
 
 impl Recovery {
@@ -90,6 +103,7 @@ impl Recovery {
             pending: None,
             predecessor: None,
             last: None,
+            gone: Vec::new(),
         }
     }
 
@@ -104,19 +118,15 @@ impl Recovery {
         let (seq, row) = row::decode_row(value).map_err(corrupt)?;
         match row {
             Row::Device(device) => {
-                let number = device.number;
-                self.place(row_key, number, seq);
-                let slot = self.partition.core.table.slot_mut(number);
+                self.place(row_key, device.number, seq, device.facts);
+                let slot = self.partition.core.table.slot_mut(device.number);
                 slot.set_kind(Kind::Live);
-                slot.set_row(device.facts);
                 slot.set_clocks(&device.clocks);
             }
             Row::Tombstone(tombstone) => {
-                let number = tombstone.number;
-                self.place(row_key, number, seq);
-                let slot = self.partition.core.table.slot_mut(number);
+                self.place(row_key, tombstone.number, seq, &tombstone_bytes(&tombstone));
+                let slot = self.partition.core.table.slot_mut(tombstone.number);
                 slot.set_kind(Kind::Tombstone);
-                slot.set_row(&tombstone_bytes(&tombstone));
                 slot.set_clocks(&Clocks::default());
             }
             Row::Nodes(nodes) => {
@@ -142,24 +152,31 @@ impl Recovery {
             return;
         }
         if let Some(number) = self.partition.core.table.find(row_key) {
-            self.partition.core.table.remove(number);
+            self.vacate(number);
         }
     }
 
-    /// Gives a device its number. Whoever had it before is gone, and its row with it.
-    fn place(&mut self, row_key: &str, number: u32, seq: u64) {
+    fn vacate(&mut self, number: u32) {
+        self.gone.push(self.partition.core.table.slot(number).key().into());
+        self.partition.core.table.remove(number);
+    }
+
+    /// Gives a device its number and row. Whoever had the number before is gone, and its row with it.
+    fn place(&mut self, row_key: &str, number: u32, seq: u64, row: &[u8]) {
         let table = &mut self.partition.core.table;
         if let Some(known) = table.find(row_key) {
             if known == number {
+                table.slot_mut(number).set_row(row);
                 self.seqs[number as usize] = seq;
                 return;
             }
-            table.remove(known);
+            self.vacate(known);
         }
+        let table = &self.partition.core.table;
         if number < table.capacity() && table.slot(number).kind() != Kind::Free {
-            table.remove(number);
+            self.vacate(number);
         }
-        table.insert_at(number, row_key);
+        self.partition.core.table.insert_at(number, row_key, row);
         if self.seqs.len() <= number as usize {
             self.seqs.resize(number as usize + 1, 0);
         }
@@ -244,7 +261,17 @@ impl Recovery {
         self.partition.core.table.len()
     }
 
-    /// Number of the entry that is reached.
+    /// Keys that lost their row to what was read: a checkpoint from which it began still has those that no row gave back.
+    pub fn take_gone(&mut self) -> Vec<Box<str>> {
+        std::mem::take(&mut self.gone)
+    }
+
+    /// The entry in which the last whole sweep began.
+    pub fn floor(&self) -> u64 {
+        self.partition.sweep.floor
+    }
+
+    /// The entry that is reached.
     pub fn reached(&self) -> Head {
         self.partition.head
     }

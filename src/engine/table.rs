@@ -302,19 +302,19 @@ impl Table {
             Some(Reverse(number)) => number,
             None => self.capacity,
         };
-        self.insert_at(number, key);
+        self.insert_at(number, key, &[]);
         number
     }
 
     /// As [`Table::insert`], at a number that is free: recovery puts devices where they were.
-    pub fn insert_at(&mut self, number: u32, key: &str) {
+    pub fn insert_at(&mut self, number: u32, key: &str, row: &[u8]) {
         self.capacity = self.capacity.max(number + 1);
         while self.chunks.len() * CHUNK < self.capacity as usize {
             self.chunks.push((0..CHUNK).map(|_| Slot::free()).collect());
         }
         let slot = self.slot_mut(number);
         assert!(slot.kind() == Kind::Free, "number {number} is given twice");
-        slot.set_body(key.as_bytes(), &[]);
+        slot.set_body(key.as_bytes(), row);
         slot.set_kind(Kind::Live);
         self.high = self.high.max(number + 1);
         self.index.insert(self.hash(key.as_bytes()), number);

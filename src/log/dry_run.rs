@@ -7,8 +7,8 @@ use std::time::Duration;
 use crate::domain::time::Timestamp;
 
 use super::{
-    Bounds, Change, CommitOutcome, Committed, INPUTS, Inbox, Log, LogError, Positions, ScanControl, Scanned,
-    Topic, Transaction,
+    Bounds, Change, CommitOutcome, Committed, INPUTS, Inbox, Log, LogError, Positions, Records, ScanControl,
+    Scanned, Topic, Transaction,
 };
 
 /// Wraps a log for a dry run. The partition looks as if nothing had ever been committed: a worker folds all input that
@@ -23,6 +23,28 @@ impl<L: Log, T: FnMut(&Transaction)> DryRun<L, T> {
     /// Reads from `log` and gives `tell` each transaction instead of committing it.
     pub fn new(log: L, tell: T) -> DryRun<L, T> {
         DryRun { log, tell }
+    }
+}
+
+impl<L: Log, T: FnMut(&Transaction)> Records for DryRun<L, T> {
+    fn bounds(&mut self, topic: Topic, partition: u32) -> Result<Bounds, LogError> {
+        match topic {
+            Topic::Input(_) => self.log.bounds(topic, partition),
+            _ => Ok(Bounds { low: 0, high: 0 }),
+        }
+    }
+
+    fn scan(
+        &mut self,
+        topic: Topic,
+        partition: u32,
+        range: Range<u64>,
+        each: &mut dyn FnMut(Scanned<'_>) -> ScanControl,
+    ) -> Result<(), LogError> {
+        match topic {
+            Topic::Input(_) => self.log.scan(topic, partition, range, each),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -56,29 +78,9 @@ impl<L: Log, T: FnMut(&Transaction)> Log for DryRun<L, T> {
         Ok(partitions.iter().map(none).collect())
     }
 
-    fn bounds(&mut self, topic: Topic, partition: u32) -> Result<Bounds, LogError> {
-        match topic {
-            Topic::Input(_) => self.log.bounds(topic, partition),
-            _ => Ok(Bounds { low: 0, high: 0 }),
-        }
-    }
-
     /// Not known: this worker writes none.
     fn journal_times(&mut self, _: &[u32]) -> Result<Vec<(u32, Option<Timestamp>)>, LogError> {
         Ok(Vec::new())
-    }
-
-    fn scan(
-        &mut self,
-        topic: Topic,
-        partition: u32,
-        range: Range<u64>,
-        each: &mut dyn FnMut(Scanned<'_>) -> ScanControl,
-    ) -> Result<(), LogError> {
-        match topic {
-            Topic::Input(_) => self.log.scan(topic, partition, range, each),
-            _ => Ok(()),
-        }
     }
 
     fn commit(&mut self, transaction: &Transaction) -> CommitOutcome {

@@ -269,10 +269,41 @@ pub struct Scanned<'a> {
 /// Whether to go on with a scan.
 pub type ScanControl = std::ops::ControlFlow<()>;
 
+/// What a log holds, partition by partition: workers and whoever goes through the past read it alike.
+pub trait Records {
+    /// Low and high watermark (read_uncommitted) of one partition of any topic.
+    ///
+    /// # Errors
+    /// There is no such partition; the log does not answer.
+    fn bounds(&mut self, topic: Topic, partition: u32) -> Result<Bounds, LogError>;
+
+    /// The same of many, no partition twice, in the order of the questions; where the log is far away, by few requests.
+    ///
+    /// # Errors
+    /// As [`Records::bounds`].
+    fn bounds_of(&mut self, asked: &[(Topic, u32)]) -> Result<Vec<Bounds>, LogError> {
+        asked.iter().map(|(topic, partition)| self.bounds(*topic, *partition)).collect()
+    }
+
+    /// Reads committed records of one partition, offsets in `range`, in order, until its end or until `each` breaks.
+    /// Offsets have holes. Waits for records of open transactions in the range.
+    ///
+    /// # Errors
+    /// The range begins below the low watermark; an open transaction does not end in time (retriable); the log does not
+    /// answer; a record there is damaged.
+    fn scan(
+        &mut self,
+        topic: Topic,
+        partition: u32,
+        range: Range<u64>,
+        each: &mut dyn FnMut(Scanned<'_>) -> ScanControl,
+    ) -> Result<(), LogError>;
+}
+
 /// The log as one worker sees it: one member of the group, one transactional producer, one thread.
 ///
 /// Every call is bounded in time. [`LogError`] says what to do in its class, see [`LogError::retriable`].
-pub trait Log {
+pub trait Log: Records {
     /// Waits up to `wait` for records of the started partitions or for changes of the assignment. Appends records to
     /// `inbox`; stops early at about `limit` records or [`POLL_BYTES`]. After a `Revoked` or `Lost` nothing of those partitions is
     /// delivered any more.
@@ -300,24 +331,10 @@ pub trait Log {
     /// The group's offsets of these partitions; waits until no transaction is pending on them (require_stable).
     fn committed(&mut self, partitions: &[u32]) -> Result<Vec<Committed>, LogError>;
 
-    /// Low and high watermark of one partition of any topic.
-    fn bounds(&mut self, topic: Topic, partition: u32) -> Result<Bounds, LogError>;
-
     /// The append time of the newest record of each partition's journal, committed or not; `None` where there is none.
     /// One batched request. Held against the moments between which a worker wrote it, it tells how the host's clock
     /// stands to the brokers'.
     fn journal_times(&mut self, partitions: &[u32]) -> Result<Vec<(u32, Option<Timestamp>)>, LogError>;
-
-    /// Reads committed records of one partition of any topic, offsets `[from, to)`, in order, until the end of the
-    /// range or until `each` breaks. Offsets have holes. Waits for records of open transactions in the range; fails
-    /// with [`LogError::retriable`] when they do not come within the configured time.
-    fn scan(
-        &mut self,
-        topic: Topic,
-        partition: u32,
-        range: Range<u64>,
-        each: &mut dyn FnMut(Scanned<'_>) -> ScanControl,
-    ) -> Result<(), LogError>;
 
     /// Makes a transaction true, all of it or nothing.
     fn commit(&mut self, transaction: &Transaction) -> CommitOutcome;

@@ -23,6 +23,7 @@ use crate::log::Committed;
 use crate::log::Header;
 use crate::log::LogError;
 use crate::log::Positions;
+use crate::log::Records;
 use crate::log::ScanControl;
 use crate::log::Scanned;
 use crate::log::Topic;
@@ -412,14 +413,10 @@ impl FileArchive {
     }
 }
 
-impl Archive for FileArchive {
+impl Records for FileArchive {
     fn bounds(&mut self, topic: Topic, partition: u32) -> Result<Bounds, LogError> {
         let Extent { low, to, .. } = self.extent(topic, partition)?;
         Ok(Bounds { low, high: to })
-    }
-
-    fn settled(&mut self, topic: Topic, partition: u32) -> Result<u64, LogError> {
-        Ok(self.extent(topic, partition)?.to)
     }
 
     fn scan(
@@ -465,6 +462,12 @@ impl Archive for FileArchive {
             }
         }
         Ok(())
+    }
+}
+
+impl Archive for FileArchive {
+    fn settled(&mut self, topic: Topic, partition: u32) -> Result<u64, LogError> {
+        Ok(self.extent(topic, partition)?.to)
     }
 
     fn committed(&mut self, partition: u32) -> Result<Committed, LogError> {

@@ -11,10 +11,10 @@ use crate::log::Slot;
 use crate::log::Topic;
 
 /// Offsets that are read ahead of what is asked for, and bytes after which reading ahead stops.
-const AHEAD_OFFSETS: u64 = 16_384;
+const AHEAD_OFFSETS: u64 = 2_048;
 const AHEAD_BYTES: usize = 8 << 20;
 /// Bytes of records that were taken may pile up to this before they are dropped.
-const ARENA_BYTES: usize = 32 << 20;
+const ARENA_BYTES: usize = 4 << 20;
 
 /// Why inputs cannot be had.
 #[derive(Debug, thiserror::Error)]

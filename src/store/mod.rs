@@ -26,6 +26,9 @@ pub trait Checkpoints {
     /// That of one partition.
     type Checkpoint: Checkpoint;
 
+    /// Whether there may be a checkpoint of this partition: whoever only looks does not make one.
+    fn has(&self, partition: u32) -> bool;
+
     /// Opens, or makes, the checkpoint of a partition. One that cannot be opened, or whose position cannot be read, is
     /// thrown away: the log has everything. The second value says so.
     fn open(&self, partition: u32) -> Result<(Self::Checkpoint, Option<String>), StoreError>;
@@ -53,8 +56,8 @@ pub trait Checkpoint: Sized {
     /// Gives every row: key and value as on `devices.state`. The first error of `each` ends it.
     fn rows<E>(&self, each: impl FnMut(&str, &[u8]) -> Result<(), E>) -> Result<Result<(), E>, StoreError>;
 
-    /// Writes rows that changed since the last checkpoint (`None`: gone) and the position, all or nothing; durable on
-    /// return. Rows in key order are written several times faster.
+    /// Writes rows that changed since the last checkpoint (`None`: gone), in the order of their keys, and the position, all
+    /// or nothing; durable on return.
     fn write(
         &self,
         rows: &mut dyn Iterator<Item = (&str, Option<Vec<u8>>)>,

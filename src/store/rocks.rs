@@ -1,11 +1,11 @@
 //! Checkpoints in RocksDB, one database for each partition.
 //!
-//! Rows and position go in one batch, the write-ahead log off: whatever of the batches is on disk after a crash is a
-//! whole prefix of them.
+//! Rows and position go into one file, which the database takes in as a whole: nothing of them is kept in memory, however
+//! many they are, and after a crash all of it is there or nothing.
 
 use std::path::{Path, PathBuf};
 
-use rocksdb::{DB, IteratorMode, Options, WriteBatch, WriteOptions};
+use rocksdb::{DB, IngestExternalFileOptions, IteratorMode, Options, SstFileWriter};
 
 use crate::domain::time::Millis;
 
@@ -18,6 +18,9 @@ pub use anchors::{ANCHORS, AnchorFiles};
 const META: &[u8] = b"m";
 const ROW: u8 = b'r';
 
+/// The file that is being written, in the directory of the database: it is moved there.
+const NEXT: &str = "next.sst";
+
 /// Where the checkpoints of an instance are.
 #[derive(Clone, Debug)]
 pub struct RocksStore {
@@ -29,13 +32,21 @@ impl RocksStore {
     pub fn new(data_dir: impl Into<PathBuf>) -> RocksStore {
         RocksStore { data_dir: data_dir.into() }
     }
+
+    fn path(&self, partition: u32) -> PathBuf {
+        self.data_dir.join("partitions").join(partition.to_string())
+    }
 }
 
 impl Checkpoints for RocksStore {
     type Checkpoint = RocksCheckpoint;
 
+    fn has(&self, partition: u32) -> bool {
+        self.path(partition).exists()
+    }
+
     fn open(&self, partition: u32) -> Result<(RocksCheckpoint, Option<String>), StoreError> {
-        RocksCheckpoint::open(&self.data_dir.join("partitions").join(partition.to_string()))
+        RocksCheckpoint::open(&self.path(partition))
     }
 
     fn keep(&self, partition: u32, checkpoint: &RocksCheckpoint, every: Millis) -> Result<(), StoreError> {
@@ -150,23 +161,35 @@ impl Checkpoint for RocksCheckpoint {
         rows: &mut dyn Iterator<Item = (&str, Option<Vec<u8>>)>,
         meta: &CheckpointMeta,
     ) -> Result<(), StoreError> {
-        let mut batch = WriteBatch::default();
+        let path = self.path.join(NEXT);
+        match std::fs::remove_file(&path) {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                return Err(StoreError::Files { action: "cannot remove", path, source });
+            }
+            // What a crash left may be the database's by another name: it is unlinked, never written over.
+            _ => {}
+        }
+        let mut options = Options::default();
+        options.set_compression_type(rocksdb::DBCompressionType::Lz4);
+        let mut file = SstFileWriter::create(&options);
+        file.open(&path).map_err(self.failed("cannot write"))?;
+        let meta = serde_json::to_vec(meta).expect("a position is plain data");
+        file.put(META, meta).map_err(self.failed("cannot write"))?;
         let mut name = Vec::new();
         for (key, value) in rows {
             name.clear();
             name.push(ROW);
             name.extend_from_slice(key.as_bytes());
-            match value {
-                Some(value) => batch.put(&name, value),
-                None => batch.delete(&name),
-            }
+            let written = match value {
+                Some(value) => file.put(&name, value),
+                None => file.delete(&name),
+            };
+            written.map_err(self.failed("cannot write"))?;
         }
-        let meta = serde_json::to_vec(meta).expect("a position is plain data");
-        batch.put(META, meta);
-        let mut options = WriteOptions::default();
-        options.disable_wal(true);
-        self.db.write_opt(batch, &options).map_err(self.failed("cannot write"))?;
-        self.db.flush().map_err(self.failed("cannot flush"))
+        file.finish().map_err(self.failed("cannot write"))?;
+        let mut moved = IngestExternalFileOptions::default();
+        moved.set_move_files(true);
+        self.db.ingest_external_file_opts(&moved, vec![path]).map_err(self.failed("cannot write"))
     }
 
     fn destroy(self) -> Result<(), StoreError> {

@@ -10,6 +10,9 @@ use crate::engine::journal::Head;
 use crate::log::{Change, Committed, Log};
 use crate::store::Checkpoints;
 
+/// What the log said of partitions is believed for so long while they are restored: retention goes on meanwhile.
+const FRESH: Duration = Duration::from_secs(5);
+
 impl<L: Log, S: Checkpoints> Worker<L, S> {
     /// Deals with what happened to the assignment, in that order. What could not be finished stays first in the line.
     pub(super) fn changes(&mut self, changes: Vec<Change>) -> Result<(), WorkerError> {
@@ -40,14 +43,23 @@ impl<L: Log, S: Checkpoints> Worker<L, S> {
         match change {
             Change::Assigned(partitions) => {
                 self.let_go(|number, _| !partitions.contains(&number));
-                for number in partitions {
-                    if self.owned.contains_key(&number) {
-                        continue;
+                let mut wanted: Vec<u32> =
+                    partitions.into_iter().filter(|number| !self.owned.contains_key(number)).collect();
+                if let Some(standby) = &self.standby {
+                    standby.claim(&wanted);
+                }
+                while !wanted.is_empty() {
+                    let asked = self.clock.elapsed();
+                    for known in self.known(&wanted)? {
+                        let owned = self.restore(&known)?;
+                        let from = owned.gap.as_ref().map_or(owned.partition.positions, |(gap, _)| gap.to);
+                        self.log.start(known.number, from)?;
+                        self.owned.insert(known.number, owned);
+                        if self.clock.elapsed().saturating_sub(asked) > FRESH {
+                            break;
+                        }
                     }
-                    let owned = self.restore(number)?;
-                    let from = owned.gap.as_ref().map_or(owned.partition.positions, |(gap, _)| gap.to);
-                    self.log.start(number, from)?;
-                    self.owned.insert(number, owned);
+                    wanted.retain(|number| !self.owned.contains_key(number));
                 }
                 self.stats.set_partitions(self.owned.len());
             }

@@ -5,6 +5,7 @@
 //! the store.
 
 mod changes;
+mod checkpoint;
 mod restore;
 mod restoring;
 mod sight;
@@ -29,9 +30,9 @@ use crate::engine::journal::{BadEntry, Gap};
 use crate::engine::recovery::RecoveryError;
 use crate::engine::step::{Input, Partition, Settings, Told};
 use crate::engine::table::Kind;
-use crate::log::{Change, CommitOutcome, INPUTS, Inbox, Log, LogError, Positions, Slot, Topic, Transaction};
+use crate::log::{Change, CommitOutcome, INPUTS, Inbox, Log, LogError, Positions, Slot, Transaction};
 use crate::stats::Stats;
-use crate::store::{Checkpoint, CheckpointMeta, Checkpoints, StoreError};
+use crate::store::{Checkpoints, StoreError};
 
 /// Settings of a worker.
 #[derive(Clone, Debug)]
@@ -167,12 +168,6 @@ struct Owned<C> {
     /// Records that are lost, and when sight returns after them: for the first step.
     gap: Option<(Gap, Timestamp)>,
 }
-
-/// How often it is looked at whether a checkpoint is to be kept.
-const ANCHOR_LOOK: Duration = Duration::from_secs(600);
-
-/// How long a revoked partition is kept in memory in case that it comes back.
-const PARKED_FOR: Duration = Duration::from_secs(60);
 
 /// Records of so many bytes are gathered for one step.
 const BATCH_BYTES: usize = 64 << 20;
@@ -519,60 +514,6 @@ impl<L: Log, S: Checkpoints> Worker<L, S> {
             slot.value.iter_mut().for_each(&mut keep);
         }
         self.inbox.arena = arena;
-    }
-
-    fn checkpoint_due(&mut self) -> Result<(), WorkerError> {
-        let interval = self.config.checkpoint_interval;
-        let now = self.clock.elapsed();
-        self.let_go(|_, since| now.saturating_sub(since) > PARKED_FOR);
-        let due = self.owned.iter().filter(|(_, owned)| now.saturating_sub(owned.checkpointed) >= interval);
-        // One a turn: the others wait for the next.
-        if let Some(number) = due.map(|(number, _)| *number).next() {
-            self.checkpoint(number)?;
-        }
-        Ok(())
-    }
-
-    /// Writes what changed since the last checkpoint, and where the partition stands.
-    fn checkpoint(&mut self, number: u32) -> Result<(), WorkerError> {
-        let Some(owned) = self.owned.get_mut(&number) else { return Ok(()) };
-        owned.checkpointed = self.clock.elapsed();
-        let is_undecided = self.undecided.iter().any(|(undecided, _)| *undecided == number);
-        if owned.is_clean || owned.partition.head.seq == 0 || is_undecided {
-            return Ok(());
-        }
-        let state = self.log.bounds(Topic::State, number)?.high;
-        let journal = self.log.bounds(Topic::Journal, number)?.high;
-        let partition = &owned.partition;
-        let meta = CheckpointMeta::new(self.config.log_name.clone(), partition, state, journal);
-        let mut rows: Vec<(Box<str>, Option<Vec<u8>>)> =
-            Vec::with_capacity(owned.dirty.len() + owned.gone.len() + 3);
-        for key in &owned.gone {
-            if partition.core.table.find(key).is_none() {
-                rows.push((key.clone(), None));
-            }
-        }
-        for device in &owned.dirty {
-            rows.extend(partition.row(*device).map(|(key, value)| (key, Some(value))));
-        }
-        rows.extend(partition.own_rows().into_iter().map(|(key, value)| (key.into(), Some(value))));
-        rows.sort_unstable_by(|a, b| a.0.cmp(&b.0));
-        let count = rows.len();
-        let started = self.clock.elapsed();
-        owned.store.write(&mut rows.iter_mut().map(|(key, value)| (&**key, value.take())), &meta)?;
-        let took = self.clock.elapsed().saturating_sub(started);
-        debug!(partition = number, rows = count, seq = meta.seq, ?took, "checkpoint");
-        owned.dirty.clear();
-        owned.gone.clear();
-        owned.is_clean = true;
-        // Looking at the newest opens it: not at every checkpoint.
-        let looked = owned.anchored.replace(owned.checkpointed);
-        if looked.is_some_and(|looked| owned.checkpointed.saturating_sub(looked) < ANCHOR_LOOK) {
-            owned.anchored = looked;
-        } else if let Err(error) = self.store.keep(number, &owned.store, self.config.anchor_every) {
-            warn!(partition = number, %error, "no checkpoint is kept for verification; it is tried again later");
-        }
-        Ok(())
     }
 }
 

@@ -7,108 +7,87 @@ use std::time::Duration;
 
 use tracing::{info, warn};
 
-use super::restoring::{OfLog, Restoring, floor};
+use super::restoring::{Made, Restoring};
 use super::sight::Standing;
 use super::{Owned, StartAt, Worker, WorkerError};
 use crate::domain::effect::InputTopic;
 use crate::domain::time::Timestamp;
 use crate::engine::journal::{Gap, Head};
-use crate::engine::recovery::{Recovery, RecoveryError};
 use crate::engine::step::Partition;
-use crate::log::{INPUTS, Log, LogError, Positions, Topic};
+use crate::log::{Bounds, Committed, INPUTS, Log, LogError, Positions, Topic};
 use crate::store::{Checkpoint, CheckpointMeta, Checkpoints};
-use crate::wire::row::key;
+
+/// What the log says of a partition before it is restored.
+pub(super) struct Known {
+    pub(super) number: u32,
+    /// The head that the committed offsets name, and the offsets.
+    target: Option<(Head, Positions)>,
+    state: Bounds,
+    journal: Bounds,
+    inputs: [Bounds; INPUTS],
+}
 
 /// How often a long restore says how it goes.
 const WORD_EVERY: Duration = Duration::from_secs(2);
 
 impl<L: Log, S: Checkpoints> Worker<L, S> {
-    /// Recovers a partition that was assigned: newest checkpoint, then rows and packs up to the committed entry.
-    pub(super) fn restore(&mut self, number: u32) -> Result<Owned<S::Checkpoint>, WorkerError> {
+    /// What the log says of partitions, by few requests for all of them. The ends of `devices.state` are asked for after
+    /// the committed offsets: all rows of what is committed lie before them.
+    pub(super) fn known(&mut self, numbers: &[u32]) -> Result<Vec<Known>, WorkerError> {
+        let committed = self.log.committed(numbers)?;
+        let inputs = InputTopic::ALL.iter().map(|topic| Topic::Input(*topic));
+        let topics: Vec<Topic> = [Topic::State, Topic::Journal].into_iter().chain(inputs).collect();
+        let asked: Vec<(Topic, u32)> =
+            numbers.iter().flat_map(|number| topics.iter().map(|topic| (*topic, *number))).collect();
+        let bounds = self.log.bounds_of(&asked)?;
+        let of = |(number, bounds): (&u32, &[Bounds])| {
+            let target = committed_head(*number, &committed)?;
+            let inputs = std::array::from_fn(|index| bounds[2 + index]);
+            Ok(Known { number: *number, target, state: bounds[0], journal: bounds[1], inputs })
+        };
+        numbers.iter().zip(bounds.chunks(topics.len())).map(of).collect()
+    }
+
+    /// Recovers a partition that was assigned: from what a standby has of it, or the newest checkpoint, or the log alone;
+    /// then rows and packs up to the committed entry.
+    pub(super) fn restore(&mut self, known: &Known) -> Result<Owned<S::Checkpoint>, WorkerError> {
         let started = self.clock.elapsed();
-        let committed = self.log.committed(&[number])?;
-        let target = committed_head(number, &committed)?;
-        if let Some(owned) = self.unpark(number, target)? {
+        let (number, target) = (known.number, known.target);
+        if let Some(owned) = self.unpark(known)? {
             return Ok(owned);
         }
-        let state_high = self.log.bounds(Topic::State, number)?.high;
-        let journal = self.log.bounds(Topic::Journal, number)?;
         let (mut store, note) = self.store.open(number)?;
         if let Some(note) = note {
             warn!(partition = number, "{note}");
         }
-        let at_hand = self.take_over(number, target, state_high, journal.high);
-        if at_hand.is_some() {
-            // The next checkpoint has all of it.
-            store.destroy()?;
-            store = self.store.open(number)?.0;
-        }
-        let mut meta = store.meta().ok().flatten().filter(|meta| {
-            let is_ours =
-                meta.owner == self.config.log_name && target.is_none_or(|(head, _)| meta.seq <= head.seq);
-            let is_there = meta.journal_offset >= journal.low && meta.journal_offset <= journal.high;
-            is_ours && is_there
-        });
-        if meta.is_none() && store.meta().ok().flatten().is_some() {
-            warn!(
-                partition = number,
-                "the checkpoint is of another log, or older than the journal; it is made anew"
-            );
-            store.destroy()?;
-            store = self.store.open(number)?.0;
-        }
-        let from_standby = at_hand.is_some();
-        let mut attempt = match at_hand {
-            Some(partition) => Ok((partition, BTreeSet::new())),
-            None => self.recover(number, &store, meta.as_ref(), target, state_high, journal.high),
+        let there = store.meta().ok().flatten();
+        let (made, from_standby) = match self.take_over(known) {
+            Some(made) => (made, true),
+            None => (self.make(&store, there.clone(), known)?, false),
         };
-        if matches!(attempt, Err(WorkerError::Recovery { .. })) {
-            self.still_at(number, target)?;
-        }
-        // It cannot be read, or does not fit: the log has everything that it has.
-        if meta.is_some() && matches!(attempt, Err(WorkerError::Recovery { .. } | WorkerError::Store(_))) {
-            if let Err(error) = &attempt {
-                warn!(partition = number, %error, "the checkpoint is thrown away; the partition is made anew from the log");
-            }
+        let Made { mut partition, gone, from } = made;
+        if there.is_some() && there != from {
+            // Nobody knows which of its rows are gone.
             store.destroy()?;
             store = self.store.open(number)?.0;
-            meta = None;
-            attempt = self.recover(number, &store, None, target, state_high, journal.high);
         }
-        if let (Some(stands_at), Ok((partition, _))) = (&meta, &attempt)
-            && partition.sweep.floor > stands_at.seq + 1
-        {
-            // Devices that are gone since then may have left no trace that is still there.
-            let (floor, seq) = (partition.sweep.floor, stands_at.seq);
-            warn!(
-                partition = number,
-                seq,
-                floor,
-                "the checkpoint is older than the last sweep; the partition is made anew from the log"
-            );
-            store.destroy()?;
-            store = self.store.open(number)?.0;
-            meta = None;
-            attempt = self.recover(number, &store, None, target, state_high, journal.high);
-        }
-        let (mut partition, gone) = attempt?;
         let is_new = partition.head.seq == 0;
         let mut gap = None;
         if is_new {
             for (index, topic) in InputTopic::ALL.iter().enumerate() {
-                partition.positions[index] = self.first_offset(*topic, number)?;
+                partition.positions[index] = self.first_offset(*topic, known)?;
             }
         } else {
             if let Some((_, positions)) = target {
                 partition.positions = positions;
             }
-            gap = self.lost(number, &partition)?;
+            gap = self.lost(known, &partition)?;
         }
         info!(
             partition = number,
             devices = partition.core.table.len(),
             seq = partition.head.seq,
-            from_checkpoint = meta.as_ref().map(|meta| meta.seq),
+            from_checkpoint = from.map(|from| from.seq),
             from_standby,
             took = ?self.clock.elapsed().saturating_sub(started),
             "partition restored"
@@ -135,30 +114,31 @@ impl<L: Log, S: Checkpoints> Worker<L, S> {
     }
 
     /// A partition that was revoked and is assigned again, as it stood: if nobody went on with it meanwhile.
-    fn unpark(
-        &mut self,
-        number: u32,
-        target: Option<(Head, Positions)>,
-    ) -> Result<Option<Owned<S::Checkpoint>>, WorkerError> {
-        let Some((mut owned, _)) = self.parked.remove(&number) else { return Ok(None) };
-        let Some((head, positions)) = target else { return Ok(None) };
+    fn unpark(&mut self, known: &Known) -> Result<Option<Owned<S::Checkpoint>>, WorkerError> {
+        let Some((mut owned, _)) = self.parked.remove(&known.number) else { return Ok(None) };
+        let Some((head, positions)) = known.target else { return Ok(None) };
         let stood = owned.partition.head;
         if (stood.seq, stood.hash) != (head.seq, head.hash) {
             return Ok(None);
         }
         owned.partition.positions = positions;
         owned.partition.head.epoch += 1;
-        owned.gap = self.lost(number, &owned.partition)?;
-        info!(partition = number, seq = head.seq, "the partition came back, as it stood");
+        owned.gap = self.lost(known, &owned.partition)?;
+        info!(partition = known.number, seq = head.seq, "the partition came back, as it stood");
         Ok(Some(owned))
     }
 
     /// Records that are gone before they were read, if that is accepted; and since when nothing is missing.
-    fn lost(&mut self, number: u32, partition: &Partition) -> Result<Option<(Gap, Timestamp)>, WorkerError> {
+    fn lost(
+        &mut self,
+        known: &Known,
+        partition: &Partition,
+    ) -> Result<Option<(Gap, Timestamp)>, WorkerError> {
+        let number = known.number;
         let mut to = partition.positions;
         let mut since = partition.core.clock;
         for (index, topic) in InputTopic::ALL.iter().enumerate() {
-            let bounds = self.log.bounds(Topic::Input(*topic), number)?;
+            let bounds = known.inputs[index];
             let position = partition.positions[index];
             if bounds.low <= position {
                 continue;
@@ -193,8 +173,8 @@ impl<L: Log, S: Checkpoints> Worker<L, S> {
         Err(LogError::retriable(action, "another instance went on with it meanwhile").into())
     }
 
-    fn first_offset(&mut self, topic: InputTopic, number: u32) -> Result<u64, WorkerError> {
-        let bounds = self.log.bounds(Topic::Input(topic), number)?;
+    fn first_offset(&mut self, topic: InputTopic, known: &Known) -> Result<u64, WorkerError> {
+        let (number, bounds) = (known.number, known.inputs[topic as usize]);
         let StartAt::Time(start) = self.config.start else { return Ok(bounds.low) };
         let mut first = bounds.high;
         self.log.scan(Topic::Input(topic), number, bounds.low..bounds.high, &mut |record| {
@@ -207,15 +187,71 @@ impl<L: Log, S: Checkpoints> Worker<L, S> {
         Ok(first)
     }
 
-    /// Reads what is left of rows and journal, and says how that goes.
-    fn read_on(
+    /// From the checkpoint that is there, if it is of use; else from the log alone, which has everything.
+    fn make(
         &mut self,
-        mut restoring: Restoring,
-        target: Option<(Head, Positions)>,
-        state_high: u64,
-        journal_high: u64,
-    ) -> Result<Partition, WorkerError> {
+        store: &S::Checkpoint,
+        there: Option<CheckpointMeta>,
+        known: &Known,
+    ) -> Result<Made, WorkerError> {
+        let partition = known.number;
+        if let Some(meta) = there {
+            let is_ours = meta.owner == self.config.log_name
+                && known.target.is_none_or(|(head, _)| meta.seq <= head.seq);
+            if is_ours && (known.journal.low..=known.journal.high).contains(&meta.journal_offset) {
+                match self.recover(Some((store, meta)), known) {
+                    Err(error @ (WorkerError::Recovery { .. } | WorkerError::Store(_))) => {
+                        self.still_at(partition, known.target)?;
+                        warn!(partition, %error, "the checkpoint is thrown away; the partition is made anew from the log");
+                    }
+                    other => return other,
+                }
+            } else {
+                warn!(
+                    partition,
+                    "the checkpoint is of another log, or older than the journal; it is made anew"
+                );
+            }
+        }
+        let made = self.recover(None, known);
+        if matches!(made, Err(WorkerError::Recovery { .. })) {
+            self.still_at(partition, known.target)?;
+        }
+        made
+    }
+
+    fn recover(
+        &mut self,
+        checkpoint: Option<(&S::Checkpoint, CheckpointMeta)>,
+        known: &Known,
+    ) -> Result<Made, WorkerError> {
+        let (number, bounds) = (known.number, (known.state, known.journal));
+        let newest = known.target.map(|(head, _)| head.seq);
+        let settings = &self.config.settings;
+        let restoring = Restoring::begin(&mut self.log, number, settings, checkpoint, bounds, newest)?;
+        self.read_on(restoring, known)
+    }
+
+    /// From what a standby has at hand: the tail is left to read. `None`: there is nothing, or it is of no use.
+    fn take_over(&mut self, known: &Known) -> Option<Made> {
+        let restoring = self.standby.as_ref()?.take(known.number)?;
+        known.target?;
+        match self.read_on(restoring, known) {
+            Ok(made) => {
+                self.stats.took_over();
+                Some(made)
+            }
+            Err(error) => {
+                warn!(partition = known.number, %error, "what the standby has is of no use; the partition is made anew");
+                None
+            }
+        }
+    }
+
+    /// Reads what is left of rows and journal, and says how that goes.
+    fn read_on(&mut self, mut restoring: Restoring, known: &Known) -> Result<Made, WorkerError> {
         let number = restoring.number;
+        let (state_high, journal_high) = (known.state.high, known.journal.high);
         let rows = state_high.saturating_sub(restoring.state_from);
         let entries = journal_high.saturating_sub(restoring.journal_from);
         let (clock, stats) = (&self.clock, &self.stats);
@@ -231,90 +267,21 @@ impl<L: Log, S: Checkpoints> Worker<L, S> {
             }
         };
         word(0);
-        let source = &mut OfLog(&mut self.log);
-        let last = target.map(|(head, _)| head.seq);
+        let log = &mut self.log;
+        let target = known.target.map(|(head, _)| head);
+        let last = target.map(|head| head.seq);
         let read = restoring
-            .rows(source, state_high, u64::MAX, &mut word)
-            .and_then(|_| restoring.entries(source, journal_high, last, &mut |count| word(rows + count)));
+            .rows(log, state_high, u64::MAX, &mut word)
+            .and_then(|_| restoring.entries(log, journal_high, last, &mut |count| word(rows + count)));
         // Also when it failed: nothing is under way any more.
         stats.restored(number);
         read?;
-        let failed = |source| WorkerError::Recovery { partition: number, source };
-        restoring.recovery.written_by(self.nonce);
-        restoring.recovery.finish(target.map(|(head, _)| head)).map_err(failed)
-    }
-
-    /// From what a standby has at hand: the tail is left to read. `None`: there is nothing, or it is of no use.
-    fn take_over(
-        &mut self,
-        number: u32,
-        target: Option<(Head, Positions)>,
-        state_high: u64,
-        journal_high: u64,
-    ) -> Option<Partition> {
-        let restoring = self.standby.as_ref()?.take(number)?;
-        target?;
-        match self.read_on(restoring, target, state_high, journal_high) {
-            Ok(partition) => {
-                self.stats.took_over();
-                Some(partition)
-            }
-            Err(error) => {
-                warn!(partition = number, %error, "what the standby has is of no use; the partition is made anew");
-                None
-            }
-        }
-    }
-
-    /// The partition, and the keys of the checkpoint that are gone since: its next one has to drop them.
-    fn recover(
-        &mut self,
-        number: u32,
-        store: &S::Checkpoint,
-        meta: Option<&CheckpointMeta>,
-        target: Option<(Head, Positions)>,
-        state_high: u64,
-        journal_high: u64,
-    ) -> Result<(Partition, BTreeSet<Box<str>>), WorkerError> {
-        let failed = |source| WorkerError::Recovery { partition: number, source };
-        let mut recovery = Recovery::new(number, self.config.settings.clone(), self.nonce);
-        let mut kept: BTreeSet<Box<str>> = BTreeSet::new();
-        let mut state_from = self.log.bounds(Topic::State, number)?.low;
-        let mut journal_from = self.log.bounds(Topic::Journal, number)?.low;
-        if let Some(meta) = meta
-            && let Some(head) = meta.head()
-        {
-            let rows = store.rows(|key, value| {
-                if key::is_device(key) {
-                    kept.insert(key.into());
-                }
-                recovery.row(key, Some(value))
-            });
-            rows?.map_err(failed)?;
-            recovery.stands_at(head, meta.positions, Timestamp::restored(meta.clock_ms), meta.sweep());
-            state_from = state_from.max(meta.state_offset);
-            journal_from = meta.journal_offset;
-        } else if let Some((head, _)) = target {
-            journal_from = floor(&mut OfLog(&mut self.log), number, journal_from..journal_high, head.seq)?;
-        }
-        let restoring = Restoring { number, recovery, state_from, journal_from };
-        let partition = self.read_on(restoring, target, state_high, journal_high)?;
-        if let Some(meta) = meta.filter(|meta| meta.seq == partition.head.seq)
-            && meta.state_hash != format!("{:032x}", partition.state_hash)
-        {
-            // No entry after the checkpoint could tell.
-            return Err(failed(RecoveryError::StateHash { seq: meta.seq }));
-        }
-        kept.retain(|key| partition.core.table.find(key).is_none());
-        Ok((partition, kept))
+        restoring.finish(target, self.nonce)
     }
 }
 
 /// The head that the committed offsets name, and the offsets; `None` if nothing is committed.
-fn committed_head(
-    number: u32,
-    committed: &[crate::log::Committed],
-) -> Result<Option<(Head, Positions)>, WorkerError> {
+fn committed_head(number: u32, committed: &[Committed]) -> Result<Option<(Head, Positions)>, WorkerError> {
     let Some(known) = committed.iter().find(|known| known.partition == number) else { return Ok(None) };
     let mut positions = [0; INPUTS];
     let mut newest: Option<Head> = None;

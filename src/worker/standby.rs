@@ -9,13 +9,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
-use super::WorkerError;
-use super::restoring::{OfArchive, Restoring, floor, newest_entry};
-use crate::engine::recovery::Recovery;
-use crate::engine::step::Settings;
-use crate::log::{Archive, LogError, Topic};
+use super::restoring::Restoring;
+use super::{WorkerConfig, WorkerError};
+use crate::log::{Archive, Bounds, LogError, Topic};
+use crate::store::{Checkpoint, Checkpoints};
 
 /// How long it rests when it has caught up with all.
 const REST: Duration = Duration::from_millis(50);
@@ -34,6 +33,8 @@ struct Kept {
     has_caught_up: bool,
     /// Rounds to leave it alone.
     trouble: u32,
+    /// The checkpoint on disk was of no use.
+    without_checkpoint: bool,
 }
 
 /// What a process keeps at hand beside what it owns. Its workers and the thread that follows share it.
@@ -51,13 +52,18 @@ impl Standby {
         lock(&self.partitions).entry(number).or_default().clone()
     }
 
-    /// A worker of this process got the partition: what is at hand of it, if anything.
+    /// Workers of this process got these partitions, all of them before the first is taken: nothing goes on with one.
+    pub(super) fn claim(&self, numbers: &[u32]) {
+        for number in numbers {
+            let kept = self.kept(*number);
+            let mut kept = lock(&kept);
+            (kept.is_owned, kept.has_caught_up) = (true, false);
+        }
+    }
+
+    /// What is at hand of a partition that was claimed, if anything.
     pub(super) fn take(&self, number: u32) -> Option<Restoring> {
-        let kept = self.kept(number);
-        let mut kept = lock(&kept);
-        kept.is_owned = true;
-        kept.has_caught_up = false;
-        kept.restoring.take()
+        lock(&self.kept(number)).restoring.take()
     }
 
     /// No worker of this process has it any more.
@@ -71,96 +77,119 @@ impl Standby {
         all.iter().filter(|kept| lock(kept).has_caught_up).count()
     }
 
-    /// Follows, until `stop`, the partitions below `partitions` that no worker of this process owns.
-    pub fn follow(
+    /// Follows, until `stop`, the partitions that no worker of this process owns. `store`: where those have their
+    /// checkpoints.
+    pub fn follow<S: Checkpoints>(
         &self,
         archive: &mut dyn Archive,
-        partitions: u32,
-        settings: &Arc<Settings>,
+        store: &S,
+        config: &WorkerConfig,
         stop: &AtomicBool,
     ) {
         while !stop.load(Ordering::Relaxed) {
-            if !self.round(archive, partitions, settings, stop) {
+            let more = self.round(archive, store, config, stop).unwrap_or_else(|error| {
+                debug!(%error, "the standby tries again");
+                false
+            });
+            if !more {
                 std::thread::sleep(REST);
             }
         }
     }
 
     /// One look at each; whether there is more to do at once.
-    pub fn round(
+    ///
+    /// # Errors
+    /// The log does not answer.
+    pub fn round<S: Checkpoints>(
         &self,
         archive: &mut dyn Archive,
-        partitions: u32,
-        settings: &Arc<Settings>,
+        store: &S,
+        config: &WorkerConfig,
         stop: &AtomicBool,
-    ) -> bool {
+    ) -> Result<bool, LogError> {
+        let free: Vec<u32> = (0..config.settings.partitions).filter(|number| self.is_free(*number)).collect();
+        let of = |topic| free.iter().map(|number| (topic, *number)).collect::<Vec<_>>();
+        // Rows of an entry are there before it counts: their end is asked for after that of the journal.
+        let settled = archive.settled_of(&of(Topic::Journal))?;
+        let state = archive.bounds_of(&of(Topic::State))?;
         let mut more = false;
-        for number in 0..partitions {
-            if stop.load(Ordering::Relaxed) {
-                return false;
-            }
+        for (place, number) in free.into_iter().enumerate() {
             let kept = self.kept(number);
             let mut kept = lock(&kept);
-            if kept.is_owned || kept.trouble > 0 {
-                kept.trouble = kept.trouble.saturating_sub(1);
+            if stop.load(Ordering::Relaxed) || kept.is_owned {
                 continue;
             }
-            match advance(&mut kept.restoring, archive, number, settings) {
+            let ends = (state[place], settled[place]);
+            match advance(&mut kept, archive, number, store, config, ends) {
                 Ok(Some(seq)) => {
                     if !std::mem::replace(&mut kept.has_caught_up, true) {
-                        let devices =
-                            kept.restoring.as_ref().map_or(0, |restoring| restoring.recovery.devices());
-                        info!(partition = number, devices, seq, "the standby has caught up");
+                        let restoring = kept.restoring.as_ref();
+                        let devices = restoring.map_or(0, |restoring| restoring.recovery.devices());
+                        let from =
+                            restoring.and_then(|restoring| restoring.from.as_ref()).map(|from| from.seq);
+                        info!(
+                            partition = number,
+                            devices,
+                            seq,
+                            from_checkpoint = from,
+                            "the standby has caught up"
+                        );
                     }
                 }
                 Ok(None) => more = true,
+                // What was read of it is read again, which changes nothing.
+                Err(WorkerError::Log(error)) if error.retriable => {
+                    debug!(partition = number, %error, "it waits")
+                }
                 Err(error) => {
                     // It is begun anew: what was read may have been overtaken by retention or compaction.
                     warn!(partition = number, %error, "the standby begins anew with it");
-                    *kept = Kept { trouble: TROUBLE, ..Kept::default() };
+                    // The checkpoint does not fit, or could not even be read.
+                    let without_checkpoint = kept.restoring.take().is_none_or(|had| had.from.is_some());
+                    *kept = Kept { trouble: TROUBLE, without_checkpoint, ..Kept::default() };
                 }
             }
         }
-        more
+        Ok(more)
+    }
+
+    /// Whether the thread that follows is to look at it.
+    fn is_free(&self, number: u32) -> bool {
+        let kept = self.kept(number);
+        let mut kept = lock(&kept);
+        let is_free = !kept.is_owned && kept.trouble == 0;
+        kept.trouble = kept.trouble.saturating_sub(1);
+        is_free
     }
 }
 
 /// Reads on; the entry that it stands at, if nothing more is there.
-fn advance(
-    kept: &mut Option<Restoring>,
+fn advance<S: Checkpoints>(
+    kept: &mut Kept,
     archive: &mut dyn Archive,
     number: u32,
-    settings: &Arc<Settings>,
+    store: &S,
+    config: &WorkerConfig,
+    (state, settled): (Bounds, u64),
 ) -> Result<Option<u64>, WorkerError> {
-    // Rows of an entry are there before it counts: their end is asked for after that of the journal.
-    let journal_high = archive.settled(Topic::Journal, number)?;
-    let state_high = archive.bounds(Topic::State, number)?.high;
-    let source = &mut OfArchive(archive);
-    if kept.is_none() {
-        *kept = Some(begin(source, number, settings, journal_high)?);
+    if kept.restoring.is_none() {
+        let journal = Bounds { high: settled, ..archive.bounds(Topic::Journal, number)? };
+        let open = || store.open(number).map(|(store, _)| store);
+        let store = (store.has(number) && !kept.without_checkpoint).then(open).transpose()?;
+        let meta = store.as_ref().and_then(|store| store.meta().ok().flatten()).filter(|meta| {
+            meta.owner == config.log_name && (journal.low..=journal.high).contains(&meta.journal_offset)
+        });
+        let checkpoint = store.as_ref().zip(meta);
+        let begun = Restoring::begin(archive, number, &config.settings, checkpoint, (state, journal), None)?;
+        kept.restoring = Some(begun);
     }
-    let Some(restoring) = kept else { return Ok(None) };
-    if !restoring.rows(source, state_high, SLICE, &mut |_| {})? {
+    let Some(restoring) = &mut kept.restoring else { return Ok(None) };
+    if !restoring.rows(archive, state.high, SLICE, &mut |_| {})? {
         return Ok(None);
     }
-    restoring.entries(source, journal_high, None, &mut |_| {})?;
+    restoring.entries(archive, settled, None, &mut |_| {})?;
+    restoring.not_outdated()?;
+    restoring.has_caught_up = true;
     Ok(Some(restoring.recovery.reached().seq))
-}
-
-fn begin(
-    source: &mut OfArchive<'_>,
-    number: u32,
-    settings: &Arc<Settings>,
-    journal_high: u64,
-) -> Result<Restoring, WorkerError> {
-    let low = |source: &mut OfArchive<'_>, topic| -> Result<u64, LogError> {
-        Ok(super::restoring::Source::bounds(source, topic, number)?.low)
-    };
-    let (state_from, journal_low) = (low(source, Topic::State)?, low(source, Topic::Journal)?);
-    let journal_from = match newest_entry(source, number, journal_low..journal_high)? {
-        Some(seq) => floor(source, number, journal_low..journal_high, seq)?,
-        None => journal_low,
-    };
-    let recovery = Recovery::new(number, settings.clone(), 0);
-    Ok(Restoring { number, recovery, state_from, journal_from })
 }

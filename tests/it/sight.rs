@@ -15,7 +15,7 @@ use lastseen::engine::step::Settings;
 use lastseen::log::embedded::{EmbeddedConfig, EmbeddedLog, EmbeddedMember};
 use lastseen::log::{
     Append, Bounds, Change, CommitOutcome, Committed, INPUTS, Inbox, Log, LogError, OutRecord, Positions,
-    ScanControl, Scanned, Topic, Transaction,
+    Records, ScanControl, Scanned, Topic, Transaction,
 };
 use lastseen::stats::Stats;
 use lastseen::store::RocksStore;
@@ -69,6 +69,22 @@ struct Faulty {
     log: EmbeddedMember,
     faults: Arc<Mutex<Faults>>,
     stash: Vec<Held>,
+}
+
+impl Records for Faulty {
+    fn bounds(&mut self, topic: Topic, partition: u32) -> Result<Bounds, LogError> {
+        self.log.bounds(topic, partition)
+    }
+
+    fn scan(
+        &mut self,
+        topic: Topic,
+        partition: u32,
+        range: Range<u64>,
+        each: &mut dyn FnMut(Scanned<'_>) -> ScanControl,
+    ) -> Result<(), LogError> {
+        self.log.scan(topic, partition, range, each)
+    }
 }
 
 impl Log for Faulty {
@@ -132,22 +148,8 @@ impl Log for Faulty {
         self.log.committed(partitions)
     }
 
-    fn bounds(&mut self, topic: Topic, partition: u32) -> Result<Bounds, LogError> {
-        self.log.bounds(topic, partition)
-    }
-
     fn journal_times(&mut self, partitions: &[u32]) -> Result<Vec<(u32, Option<Timestamp>)>, LogError> {
         self.log.journal_times(partitions)
-    }
-
-    fn scan(
-        &mut self,
-        topic: Topic,
-        partition: u32,
-        range: Range<u64>,
-        each: &mut dyn FnMut(Scanned<'_>) -> ScanControl,
-    ) -> Result<(), LogError> {
-        self.log.scan(topic, partition, range, each)
     }
 
     fn commit(&mut self, transaction: &Transaction) -> CommitOutcome {

@@ -42,6 +42,18 @@ fn open(dir: &Path, clock: &Clock) -> EmbeddedLog {
     EmbeddedLog::open(dir.join("log"), config, Arc::new(move || stamps.now())).expect("the log opens")
 }
 
+fn config() -> WorkerConfig {
+    WorkerConfig {
+        log_name: "test".into(),
+        settings: Arc::new(Settings { partitions: PARTITIONS, ..Settings::default() }),
+        commit_interval: Duration::from_millis(1),
+        batch_records: 1000,
+        clock_margin: Millis(0),
+        checkpoint_interval: Duration::from_secs(3600),
+        ..WorkerConfig::default()
+    }
+}
+
 impl Bench {
     fn new() -> Bench {
         let dir = tempfile::tempdir().expect("a directory");
@@ -54,18 +66,9 @@ impl Bench {
     }
 
     fn start(&mut self) {
-        let config = WorkerConfig {
-            log_name: "test".into(),
-            settings: Arc::new(Settings { partitions: PARTITIONS, ..Settings::default() }),
-            commit_interval: Duration::from_millis(1),
-            batch_records: 1000,
-            clock_margin: Millis(0),
-            checkpoint_interval: Duration::from_secs(3600),
-            ..WorkerConfig::default()
-        };
         let member = self.log.member().expect("one member");
         let store = RocksStore::new(self.dir.path());
-        let worker = Worker::new(member, store, self.clock.clone(), config, self.stats.clone(), 7);
+        let worker = Worker::new(member, store, self.clock.clone(), config(), self.stats.clone(), 7);
         self.worker = Some(worker.with_standby(self.standby.clone()));
     }
 
@@ -282,16 +285,19 @@ fn killed_without_a_word_it_goes_on_as_if_nothing_had_happened() {
     same(&bench.outputs(), &bench.folded(600));
 }
 
-/// Rounds of a standby of another process, at several moments, until that process takes over with an empty disk.
+/// Rounds of a standby of another process, at several moments, until that process takes over: with an empty disk, or with
+/// one that has a checkpoint of its last time.
 #[test]
 fn a_standby_takes_over_and_nothing_shows() {
-    let settings = Arc::new(Settings { partitions: PARTITIONS, ..Settings::default() });
     let never = std::sync::atomic::AtomicBool::new(false);
-    for late in [false, true] {
+    for (late, has_disk) in [(false, false), (false, true), (true, false), (true, true)] {
         let mut bench = Bench::new();
         let mut next = Arc::new(Standby::default());
+        let other = tempfile::tempdir().expect("a directory");
+        let store = RocksStore::new(other.path());
         let follow = |standby: &Standby, bench: &Bench| {
-            while standby.round(&mut bench.log.clone(), PARTITIONS, &settings, &never) {}
+            let round = || standby.round(&mut bench.log.clone(), &store, &config(), &never);
+            while round().expect("the log answers") {}
         };
         let mut count = 0;
         story(&mut bench, |bench| {
@@ -304,10 +310,18 @@ fn a_standby_takes_over_and_nothing_shows() {
             if late && count % 2 == 1 {
                 return;
             }
-            bench.kill();
-            for partition in 0..PARTITIONS {
-                let files = bench.dir.path().join("partitions").join(partition.to_string());
-                std::fs::remove_dir_all(files).expect("it was there");
+            let (ours, theirs) = (bench.dir.path().join("partitions"), other.path().join("partitions"));
+            if has_disk {
+                bench.stop();
+                // The disks change hands as the processes do; the first of the other is empty.
+                let kept = other.path().join("kept");
+                std::fs::create_dir_all(&theirs).expect("made");
+                std::fs::rename(&theirs, &kept).expect("moved");
+                std::fs::rename(&ours, &theirs).expect("moved");
+                std::fs::rename(&kept, &ours).expect("moved");
+            } else {
+                bench.kill();
+                std::fs::remove_dir_all(&ours).expect("it was there");
             }
             bench.standby = Some(std::mem::take(&mut next));
             bench.start();

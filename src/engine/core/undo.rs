@@ -74,7 +74,7 @@ impl Core {
                         continue;
                     }
                     (Kind::Free, true) => continue,
-                    (_, true) => self.table.insert_at(*number, &before.key),
+                    (_, true) => self.table.insert_at(*number, &before.key, &[]),
                     (_, false) => {}
                 }
                 let slot = self.table.slot_mut(*number);

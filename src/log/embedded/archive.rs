@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::{EmbeddedLog, codec};
-use crate::log::{Archive, Bounds, Committed, LogError, ScanControl, Scanned, Topic};
+use crate::log::{Archive, Bounds, Committed, LogError, Records, ScanControl, Scanned, Topic};
 
 impl EmbeddedLog {
     /// The group's offsets of a partition.
@@ -20,13 +20,9 @@ impl EmbeddedLog {
     }
 }
 
-impl Archive for EmbeddedLog {
+impl Records for EmbeddedLog {
     fn bounds(&mut self, topic: Topic, partition: u32) -> Result<Bounds, LogError> {
         EmbeddedLog::bounds(self, topic, partition)
-    }
-
-    fn settled(&mut self, topic: Topic, partition: u32) -> Result<u64, LogError> {
-        Ok(EmbeddedLog::bounds(self, topic, partition)?.high)
     }
 
     fn scan(
@@ -37,6 +33,12 @@ impl Archive for EmbeddedLog {
         each: &mut dyn FnMut(Scanned<'_>) -> ScanControl,
     ) -> Result<(), LogError> {
         EmbeddedLog::scan(self, topic, partition, range, each)
+    }
+}
+
+impl Archive for EmbeddedLog {
+    fn settled(&mut self, topic: Topic, partition: u32) -> Result<u64, LogError> {
+        Ok(EmbeddedLog::bounds(self, topic, partition)?.high)
     }
 
     fn committed(&mut self, partition: u32) -> Result<Committed, LogError> {

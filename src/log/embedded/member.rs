@@ -8,7 +8,7 @@ use super::{EmbeddedLog, input};
 use crate::domain::effect::InputTopic;
 use crate::domain::time::Timestamp;
 use crate::log::{
-    Bounds, Change, CommitOutcome, Committed, INPUTS, Inbox, Log, LogError, POLL_BYTES, Positions,
+    Bounds, Change, CommitOutcome, Committed, INPUTS, Inbox, Log, LogError, POLL_BYTES, Positions, Records,
     ScanControl, Scanned, Topic, Transaction,
 };
 
@@ -62,6 +62,22 @@ impl EmbeddedMember {
             (!found.is_empty()).then_some(found)
         });
         found.unwrap_or_default()
+    }
+}
+
+impl Records for EmbeddedMember {
+    fn bounds(&mut self, topic: Topic, partition: u32) -> Result<Bounds, LogError> {
+        self.log.bounds(topic, partition)
+    }
+
+    fn scan(
+        &mut self,
+        topic: Topic,
+        partition: u32,
+        range: Range<u64>,
+        each: &mut dyn FnMut(Scanned<'_>) -> ScanControl,
+    ) -> Result<(), LogError> {
+        self.log.scan(topic, partition, range, each)
     }
 }
 
@@ -141,23 +157,9 @@ impl Log for EmbeddedMember {
         partitions.iter().map(|partition| self.log.committed(*partition)).collect()
     }
 
-    fn bounds(&mut self, topic: Topic, partition: u32) -> Result<Bounds, LogError> {
-        self.log.bounds(topic, partition)
-    }
-
     fn journal_times(&mut self, partitions: &[u32]) -> Result<Vec<(u32, Option<Timestamp>)>, LogError> {
         let newest = |&partition: &u32| Ok((partition, self.log.newest_time(Topic::Journal, partition)?));
         partitions.iter().map(newest).collect()
-    }
-
-    fn scan(
-        &mut self,
-        topic: Topic,
-        partition: u32,
-        range: Range<u64>,
-        each: &mut dyn FnMut(Scanned<'_>) -> ScanControl,
-    ) -> Result<(), LogError> {
-        self.log.scan(topic, partition, range, each)
     }
 
     fn commit(&mut self, transaction: &Transaction) -> CommitOutcome {

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::group;
-use super::native::{At, EARLIEST, LATEST, Reader, list_offsets};
-use super::scan::Scanner;
+use super::native::{LATEST, Reader};
+use super::scan::{Scanner, bounds_of, offsets_of};
 use super::{KafkaConfig, reader};
-use crate::log::{Archive, Bounds, Committed, LogError, ScanControl, Scanned, Topic};
+use crate::log::{Archive, Bounds, Committed, LogError, Records, ScanControl, Scanned, Topic};
 
 /// Kilobytes that each of its readers fetches ahead: there is one for each topic.
 const AHEAD_KB: &str = "8192";
@@ -35,27 +35,17 @@ impl KafkaArchive {
         let asker = reader("making a reader", &config.reader("10"))?;
         Ok(KafkaArchive { config, asker, scanners: BTreeMap::new(), highs: BTreeMap::new() })
     }
-
-    fn ask(&self, topic: Topic, partition: u32, offset: i64, committed: bool) -> Result<u64, LogError> {
-        let at = At { topic: self.config.topic(topic).to_owned(), partition, offset };
-        let action = || format!("asking for watermarks of {}, partition {partition}", at.topic);
-        let client = self.asker.client();
-        let found = list_offsets(client, std::slice::from_ref(&at), committed, self.config.request_timeout)
-            .map_err(|(code, words)| self.asker.watch().explain(action(), code, &words))?;
-        Ok(found.first().map_or(0, |(at, _)| at.offset.max(0) as u64))
-    }
 }
 
-impl Archive for KafkaArchive {
+impl Records for KafkaArchive {
     fn bounds(&mut self, topic: Topic, partition: u32) -> Result<Bounds, LogError> {
-        let low = self.ask(topic, partition, EARLIEST, false)?;
-        let high = self.ask(topic, partition, LATEST, false)?;
-        self.highs.insert((topic, partition), high);
-        Ok(Bounds { low, high })
+        Ok(self.bounds_of(&[(topic, partition)])?[0])
     }
 
-    fn settled(&mut self, topic: Topic, partition: u32) -> Result<u64, LogError> {
-        self.ask(topic, partition, LATEST, true)
+    fn bounds_of(&mut self, asked: &[(Topic, u32)]) -> Result<Vec<Bounds>, LogError> {
+        let found = bounds_of(self.asker.client(), self.asker.watch(), &self.config, asked)?;
+        self.highs.extend(asked.iter().copied().zip(found.iter().map(|bounds| bounds.high)));
+        Ok(found)
     }
 
     fn scan(
@@ -74,6 +64,22 @@ impl Archive for KafkaArchive {
             std::collections::btree_map::Entry::Vacant(entry) => entry.insert(Scanner::open(&self.config)?),
         };
         scanner.scan(&self.config, topic, partition, range.start..range.end.min(high), each)
+    }
+}
+
+impl Archive for KafkaArchive {
+    fn settled(&mut self, topic: Topic, partition: u32) -> Result<u64, LogError> {
+        Ok(self.settled_of(&[(topic, partition)])?[0])
+    }
+
+    fn settled_of(&mut self, asked: &[(Topic, u32)]) -> Result<Vec<u64>, LogError> {
+        let found = offsets_of(self.asker.client(), self.asker.watch(), &self.config, asked, LATEST, true)?;
+        for (place, settled) in asked.iter().zip(&found) {
+            // Whoever reads up to there has no need of the high watermark.
+            let high = self.highs.entry(*place).or_default();
+            *high = (*high).max(*settled);
+        }
+        Ok(found)
     }
 
     fn committed(&mut self, partition: u32) -> Result<Committed, LogError> {

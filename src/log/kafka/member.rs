@@ -9,14 +9,14 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 
 use super::errors::Watch;
 use super::group::{self, Event, Member};
-use super::native::{self, At, EARLIEST, Group, LATEST, NEWEST, PartitionList, Reader, list_offsets};
+use super::native::{self, At, Group, LATEST, NEWEST, PartitionList, Reader, list_offsets};
 use super::producer::Transactor;
-use super::scan::Scanner;
+use super::scan::{self, Scanner};
 use super::{KafkaConfig, reader};
 use crate::domain::effect::InputTopic;
 use crate::domain::time::Timestamp;
 use crate::log::{
-    Bounds, Change, CommitOutcome, Committed, INPUTS, Inbox, Log, LogError, POLL_BYTES, Positions,
+    Bounds, Change, CommitOutcome, Committed, INPUTS, Inbox, Log, LogError, POLL_BYTES, Positions, Records,
     ScanControl, Scanned, Topic, Transaction,
 };
 
@@ -30,7 +30,7 @@ pub struct KafkaLog {
     member: Option<Member>,
     reader: Reader,
     transactor: Transactor,
-    scanner: Option<Scanner>,
+    scanner: Scanner,
     parts: BTreeMap<u32, Part>,
     /// What was reported as revoked or lost and is not released yet; librdkafka waits for it.
     leaving: Option<BTreeSet<u32>>,
@@ -57,12 +57,23 @@ impl KafkaLog {
         config.check()?;
         let transactor = Transactor::open(&config)?;
         let reader = reader("making a reader", &config.reader("50"))?;
+        let mut scanner = Scanner::open(&config)?;
         let member = group::join(&config)?;
+        // Before partitions are given, so that a restore and the first reading find leaders known and connected.
+        let asked = [(Topic::State, 0), (Topic::Journal, 0)];
+        let inputs: [(Topic, u32); INPUTS] = std::array::from_fn(|index| (input(index), 0));
+        let (client, watch) = (member.client().native_ptr(), &member.context().watch);
+        let prepared = scan::bounds_of(client, watch, &config, &[&asked[..], &inputs].concat())
+            .and_then(|_| scan::bounds_of(reader.client(), reader.watch(), &config, &inputs))
+            .and_then(|_| asked.iter().try_for_each(|(topic, at)| scanner.prepare(&config, *topic, *at)));
+        if let Err(error) = prepared {
+            tracing::debug!(target: "kafka", %error, "the readers are not connected yet");
+        }
         let log = KafkaLog {
             member: Some(member),
             reader,
             transactor,
-            scanner: None,
+            scanner,
             parts: BTreeMap::new(),
             leaving: None,
             fenced_until: None,
@@ -350,6 +361,33 @@ fn input(index: usize) -> Topic {
     Topic::Input(InputTopic::ALL[index])
 }
 
+impl Records for KafkaLog {
+    fn bounds(&mut self, topic: Topic, partition: u32) -> Result<Bounds, LogError> {
+        Ok(self.bounds_of(&[(topic, partition)])?[0])
+    }
+
+    fn bounds_of(&mut self, asked: &[(Topic, u32)]) -> Result<Vec<Bounds>, LogError> {
+        let (client, watch) = self.client()?;
+        let found = scan::bounds_of(client, watch, &self.config, asked)?;
+        self.highs.extend(asked.iter().copied().zip(found.iter().map(|bounds| bounds.high)));
+        Ok(found)
+    }
+
+    fn scan(
+        &mut self,
+        topic: Topic,
+        partition: u32,
+        range: Range<u64>,
+        each: &mut dyn FnMut(Scanned<'_>) -> ScanControl,
+    ) -> Result<(), LogError> {
+        let mut high = self.highs.get(&(topic, partition)).copied().unwrap_or(0);
+        if high < range.end {
+            high = self.bounds(topic, partition)?.high;
+        }
+        self.scanner.scan(&self.config, topic, partition, range.start..range.end.min(high), each)
+    }
+}
+
 impl Log for KafkaLog {
     fn poll(&mut self, wait: Duration, limit: usize, inbox: &mut Inbox) -> Result<Vec<Change>, LogError> {
         let until = Instant::now() + wait;
@@ -436,16 +474,6 @@ impl Log for KafkaLog {
             .map_err(|(action, code, words)| self.unanswered(&action, code, &words))
     }
 
-    fn bounds(&mut self, topic: Topic, partition: u32) -> Result<Bounds, LogError> {
-        let at = |offset| At { topic: self.config.topic(topic).to_owned(), partition, offset };
-        let low = self.ask(&[at(EARLIEST)])?;
-        let high = self.ask(&[at(LATEST)])?;
-        let offset = |found: Vec<At>| found.first().map_or(0, |at| at.offset.max(0) as u64);
-        let bounds = Bounds { low: offset(low), high: offset(high) };
-        self.highs.insert((topic, partition), bounds.high);
-        Ok(bounds)
-    }
-
     fn journal_times(&mut self, partitions: &[u32]) -> Result<Vec<(u32, Option<Timestamp>)>, LogError> {
         let journal = self.config.topic(Topic::Journal);
         let question =
@@ -455,24 +483,6 @@ impl Log for KafkaLog {
         Ok(found
             .map(|(at, time)| (at.partition, (time >= 0).then(|| Timestamp::from_millis(time))))
             .collect())
-    }
-
-    fn scan(
-        &mut self,
-        topic: Topic,
-        partition: u32,
-        range: Range<u64>,
-        each: &mut dyn FnMut(Scanned<'_>) -> ScanControl,
-    ) -> Result<(), LogError> {
-        let mut high = self.highs.get(&(topic, partition)).copied().unwrap_or(0);
-        if high < range.end {
-            high = self.bounds(topic, partition)?.high;
-        }
-        if self.scanner.is_none() {
-            self.scanner = Some(Scanner::open(&self.config)?);
-        }
-        let Some(scanner) = &mut self.scanner else { return Ok(()) };
-        scanner.scan(&self.config, topic, partition, range.start..range.end.min(high), each)
     }
 
     fn commit(&mut self, transaction: &Transaction) -> CommitOutcome {
@@ -520,7 +530,6 @@ impl Log for KafkaLog {
             group::leave(&member);
         }
         self.parts.clear();
-        self.scanner = None;
         Ok(())
     }
 }

@@ -17,6 +17,9 @@ use super::errors::{self, Watch};
 use crate::domain::time::Timestamp;
 use crate::log::{Header, Scanned};
 
+/// A client of librdkafka that whoever asks by it keeps alive.
+pub type Client = *mut rd::rd_kafka_t;
+
 /// A partition of a topic by name, and an offset or a request for one.
 #[derive(Clone, Debug)]
 pub struct At {

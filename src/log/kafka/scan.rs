@@ -1,19 +1,55 @@
 //! Reading a range of one partition of any topic, committed records only.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use rdkafka::error::RDKafkaErrorCode as Code;
 
-use super::native::{At, Reader};
+use super::errors::Watch;
+use super::native::{At, Client, EARLIEST, LATEST, Reader, list_offsets};
 use super::{KafkaConfig, reader};
-use crate::log::{LogError, ScanControl, Scanned, Topic};
+use crate::log::{Bounds, LogError, ScanControl, Scanned, Topic};
+
+/// Low and high watermarks of partitions, in the order of the questions: two requests per leading broker.
+pub fn bounds_of(
+    client: Client,
+    watch: &Watch,
+    config: &KafkaConfig,
+    asked: &[(Topic, u32)],
+) -> Result<Vec<Bounds>, LogError> {
+    let low = offsets_of(client, watch, config, asked, EARLIEST, false)?;
+    let high = offsets_of(client, watch, config, asked, LATEST, false)?;
+    Ok(low.into_iter().zip(high).map(|(low, high)| Bounds { low, high }).collect())
+}
+
+/// One question for many partitions, none twice; answers in their order.
+pub fn offsets_of(
+    client: Client,
+    watch: &Watch,
+    config: &KafkaConfig,
+    asked: &[(Topic, u32)],
+    offset: i64,
+    committed: bool,
+) -> Result<Vec<u64>, LogError> {
+    let at =
+        |&(topic, partition): &(Topic, u32)| At { topic: config.topic(topic).to_owned(), partition, offset };
+    let questions: Vec<At> = asked.iter().map(at).collect();
+    let found = list_offsets(client, &questions, committed, config.request_timeout)
+        .map_err(|(code, words)| watch.explain("asking for watermarks", code, &words))?;
+    let found: BTreeMap<(String, u32), i64> =
+        found.into_iter().map(|(at, _)| ((at.topic, at.partition), at.offset)).collect();
+    let answer = |at: At| found.get(&(at.topic, at.partition)).map_or(0, |offset| (*offset).max(0) as u64);
+    Ok(questions.into_iter().map(answer).collect())
+}
 
 /// A reader that is moved from range to range. Where a scan begins where the last one stopped, what was fetched
 /// already is used: recovery scans in slices.
 pub struct Scanner {
     reader: Reader,
     current: Option<Current>,
+    /// Topics whose leaders the client has heard of.
+    known: BTreeSet<Topic>,
 }
 
 struct Current {
@@ -25,7 +61,22 @@ struct Current {
 impl Scanner {
     /// A client of its own.
     pub fn open(config: &KafkaConfig) -> Result<Scanner, LogError> {
-        Ok(Scanner { reader: reader("making a reader", &config.reader("10"))?, current: None })
+        Ok(Scanner {
+            reader: reader("making a reader", &config.reader("10"))?,
+            current: None,
+            known: BTreeSet::new(),
+        })
+    }
+
+    /// Hears of the leaders of a topic and connects to that of a partition. Of a topic that is new to it, librdkafka would
+    /// ask once a second only when it is told to read it.
+    pub fn prepare(&mut self, config: &KafkaConfig, topic: Topic, partition: u32) -> Result<(), LogError> {
+        if !self.known.contains(&topic) {
+            let asked = [(topic, partition)];
+            offsets_of(self.reader.client(), self.reader.watch(), config, &asked, LATEST, false)?;
+            self.known.insert(topic);
+        }
+        Ok(())
     }
 
     /// Reads `range`, whose end lies at or below the high watermark, until its end or until `each` breaks.
@@ -40,6 +91,7 @@ impl Scanner {
         if range.is_empty() {
             return Ok(());
         }
+        self.prepare(config, topic, partition)?;
         let action = || format!("reading {}, partition {partition}", config.topic(topic));
         let name = config.topic(topic);
         self.move_to(name, partition, range.start)

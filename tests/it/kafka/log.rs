@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use lastseen::domain::effect::InputTopic;
 use lastseen::log::kafka::topics::{TopicSettings, create, wanted};
 use lastseen::log::kafka::{KafkaAppender, KafkaConfig, KafkaLog, KafkaTail};
-use lastseen::log::{Append, Change, CommitOutcome, Inbox, Log, Positions, Start, Tail, Topic, Transaction};
+use lastseen::log::{
+    Append, Change, CommitOutcome, Inbox, Log, Positions, Records, Start, Tail, Topic, Transaction,
+};
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};

@@ -10,4 +10,5 @@ mod proxy;
 #[cfg(feature = "http")]
 mod query;
 mod replay;
+mod standby;
 mod topics;

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use lastseen::engine::step::Settings;
-use lastseen::log::{Archive, Bounds, Committed, LogError, ScanControl, Scanned, Topic};
+use lastseen::log::{Archive, Bounds, Committed, LogError, Records, ScanControl, Scanned, Topic};
 use lastseen::replay::{Check, Heard, shadow};
 
 use super::shelf::Shelf;
@@ -31,15 +31,10 @@ impl Live {
     }
 }
 
-impl Archive for Live {
+impl Records for Live {
     fn bounds(&mut self, topic: Topic, partition: u32) -> Result<Bounds, LogError> {
         let Bounds { low, high } = self.whole.bounds(topic, partition)?;
         Ok(Bounds { low, high: self.ends_at(topic, high) })
-    }
-
-    fn settled(&mut self, topic: Topic, partition: u32) -> Result<u64, LogError> {
-        self.entries += self.step;
-        Ok(self.bounds(topic, partition)?.high)
     }
 
     fn scan(
@@ -50,6 +45,13 @@ impl Archive for Live {
         each: &mut dyn FnMut(Scanned<'_>) -> ScanControl,
     ) -> Result<(), LogError> {
         self.whole.scan(topic, partition, range, each)
+    }
+}
+
+impl Archive for Live {
+    fn settled(&mut self, topic: Topic, partition: u32) -> Result<u64, LogError> {
+        self.entries += self.step;
+        Ok(self.bounds(topic, partition)?.high)
     }
 
     fn committed(&mut self, partition: u32) -> Result<Committed, LogError> {

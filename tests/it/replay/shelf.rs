@@ -7,7 +7,9 @@ use lastseen::domain::effect::InputTopic;
 use lastseen::domain::time::Timestamp;
 use lastseen::engine::journal::{self, Entry};
 use lastseen::follow::Record;
-use lastseen::log::{Archive, Bounds, Committed, INPUTS, LogError, OutRecord, ScanControl, Scanned, Topic};
+use lastseen::log::{
+    Archive, Bounds, Committed, INPUTS, LogError, OutRecord, Records, ScanControl, Scanned, Topic,
+};
 
 use crate::engine::Arrival;
 
@@ -66,15 +68,11 @@ impl Shelf {
     }
 }
 
-impl Archive for Shelf {
+impl Records for Shelf {
     fn bounds(&mut self, topic: Topic, _: u32) -> Result<Bounds, LogError> {
         let high = self.topics[&topic].last().map_or(0, |record| record.offset + 1);
         let low = self.lows.get(&topic).copied().unwrap_or(0);
         Ok(Bounds { low, high: high.max(low) })
-    }
-
-    fn settled(&mut self, topic: Topic, partition: u32) -> Result<u64, LogError> {
-        Ok(self.bounds(topic, partition)?.high)
     }
 
     fn scan(
@@ -103,6 +101,12 @@ impl Archive for Shelf {
             }
         }
         Ok(())
+    }
+}
+
+impl Archive for Shelf {
+    fn settled(&mut self, topic: Topic, partition: u32) -> Result<u64, LogError> {
+        Ok(self.bounds(topic, partition)?.high)
     }
 
     fn committed(&mut self, partition: u32) -> Result<Committed, LogError> {

@@ -48,6 +48,10 @@ fn failed(action: &'static str) -> StoreError {
 impl Checkpoints for SimStore {
     type Checkpoint = SimCheckpoint;
 
+    fn has(&self, partition: u32) -> bool {
+        self.disk.borrow().contains_key(&partition)
+    }
+
     fn open(&self, partition: u32) -> Result<(SimCheckpoint, Option<String>), StoreError> {
         self.host.site("disk: open").map_err(|_| failed("cannot open"))?;
         let mut note = None;

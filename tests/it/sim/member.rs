@@ -9,8 +9,8 @@ use std::time::Duration;
 use lastseen::domain::effect::InputTopic;
 use lastseen::domain::time::Timestamp;
 use lastseen::log::{
-    Bounds, Change, CommitOutcome, Committed, INPUTS, Inbox, Log, LogError, Positions, ScanControl, Scanned,
-    Topic, Transaction,
+    Bounds, Change, CommitOutcome, Committed, INPUTS, Inbox, Log, LogError, Positions, Records, ScanControl,
+    Scanned, Topic, Transaction,
 };
 
 use super::broken::Broken;
@@ -272,13 +272,69 @@ impl SimLog {
 }
 
 /// As a reader is shown it.
-fn scanned(record: &Stored) -> Scanned<'_> {
+pub fn scanned(record: &Stored) -> Scanned<'_> {
     Scanned {
         offset: record.offset,
         timestamp: record.time,
         key: record.key.as_deref(),
         value: record.value.as_deref(),
         headers: &record.headers,
+    }
+}
+
+impl Records for SimLog {
+    fn bounds(&mut self, topic: Topic, partition: u32) -> Result<Bounds, LogError> {
+        self.host.site("bounds")?;
+        self.place(topic, partition)?;
+        let cluster = self.host.cluster();
+        let part = cluster.part(topic, partition);
+        let high = if self.is(Broken::RestoreToWhatIsStable) { part.stable() } else { part.high };
+        Ok(Bounds { low: part.low, high })
+    }
+
+    fn scan(
+        &mut self,
+        topic: Topic,
+        partition: u32,
+        range: Range<u64>,
+        each: &mut dyn FnMut(Scanned<'_>) -> ScanControl,
+    ) -> Result<(), LogError> {
+        self.host.site("scan")?;
+        let place = self.place(topic, partition)?;
+        let mut until = self.host.now() + self.settings.request_timeout;
+        let mut next = range.start;
+        loop {
+            let batch: Vec<Stored> = {
+                let cluster = self.host.cluster();
+                let part = &cluster.parts[place];
+                let end = range.end.min(part.stable());
+                let records = part.records[part.index_of(next)..].iter();
+                let seen = records.take_while(|record| record.offset < end);
+                let batch = seen.filter(|r| r.state == State::Visible && !r.gone).take(40).cloned().collect();
+                if range.end.min(part.high) <= part.stable() {
+                    until = Ms::MAX;
+                }
+                batch
+            };
+            for record in &batch {
+                next = record.offset + 1;
+                if each(scanned(record)).is_break() {
+                    return Ok(());
+                }
+            }
+            if batch.len() == 40 {
+                self.host.site("scan goes on")?;
+                continue;
+            }
+            // Nothing visible is left below the last stable offset. Is that the end, or is something open there?
+            if until == Ms::MAX || self.is(Broken::RestoreToWhatIsStable) {
+                return Ok(());
+            }
+            if self.host.now() >= until {
+                return Err(LogError::retriable("reading", "a transaction is open there"));
+            }
+            self.wait(20);
+        }
     }
 }
 
@@ -391,15 +447,6 @@ impl Log for SimLog {
         }
     }
 
-    fn bounds(&mut self, topic: Topic, partition: u32) -> Result<Bounds, LogError> {
-        self.host.site("bounds")?;
-        self.place(topic, partition)?;
-        let cluster = self.host.cluster();
-        let part = cluster.part(topic, partition);
-        let high = if self.is(Broken::RestoreToWhatIsStable) { part.stable() } else { part.high };
-        Ok(Bounds { low: part.low, high })
-    }
-
     fn journal_times(&mut self, partitions: &[u32]) -> Result<Vec<(u32, Option<Timestamp>)>, LogError> {
         self.host.site("journal times")?;
         let cluster = self.host.cluster();
@@ -411,51 +458,6 @@ impl Log for SimLog {
             real.map(|record| record.time).max()
         };
         Ok(partitions.iter().map(|partition| (*partition, newest(*partition))).collect())
-    }
-
-    fn scan(
-        &mut self,
-        topic: Topic,
-        partition: u32,
-        range: Range<u64>,
-        each: &mut dyn FnMut(Scanned<'_>) -> ScanControl,
-    ) -> Result<(), LogError> {
-        self.host.site("scan")?;
-        let place = self.place(topic, partition)?;
-        let mut until = self.host.now() + self.settings.request_timeout;
-        let mut next = range.start;
-        loop {
-            let batch: Vec<Stored> = {
-                let cluster = self.host.cluster();
-                let part = &cluster.parts[place];
-                let end = range.end.min(part.stable());
-                let records = part.records[part.index_of(next)..].iter();
-                let seen = records.take_while(|record| record.offset < end);
-                let batch = seen.filter(|r| r.state == State::Visible && !r.gone).take(40).cloned().collect();
-                if range.end.min(part.high) <= part.stable() {
-                    until = Ms::MAX;
-                }
-                batch
-            };
-            for record in &batch {
-                next = record.offset + 1;
-                if each(scanned(record)).is_break() {
-                    return Ok(());
-                }
-            }
-            if batch.len() == 40 {
-                self.host.site("scan goes on")?;
-                continue;
-            }
-            // Nothing visible is left below the last stable offset. Is that the end, or is something open there?
-            if until == Ms::MAX || self.is(Broken::RestoreToWhatIsStable) {
-                return Ok(());
-            }
-            if self.host.now() >= until {
-                return Err(LogError::retriable("reading", "a transaction is open there"));
-            }
-            self.wait(20);
-        }
     }
 
     fn commit(&mut self, transaction: &Transaction) -> CommitOutcome {

@@ -2,7 +2,7 @@
 //! purpose, all of it from one seed, in one thread and in virtual time.
 //!
 //! `cluster.rs`, `group.rs` are the brokers, `member.rs`, `producer.rs` the log that a worker sees of them, `disk.rs` its
-//! checkpoints, `workload.rs` what comes in, `faults.rs` what goes wrong. `world.rs` runs it, `judge.rs` says whether it
+//! checkpoints, `standby.rs` what it keeps of the partitions of others, `workload.rs` what comes in, `faults.rs` what goes wrong. `world.rs` runs it, `judge.rs` says whether it
 //! held. `broken.rs` are protocols that are wrong, each of which must be noticed.
 
 pub mod broken;
@@ -16,6 +16,7 @@ mod judge;
 mod member;
 mod producer;
 pub mod rng;
+mod standby;
 pub mod trace;
 mod workload;
 mod world;
@@ -89,7 +90,7 @@ fn any_seed_holds() {
     let took = began.elapsed().as_secs_f64();
     println!(
         "{count} seeds in {took:.1} s, {:.1} million steps a minute: {} steps, {} turns, {} entries, {} records, {} \
-         outputs, {} faults, {} crashes",
+         outputs, {} faults, {} crashes, {} takeovers",
         total.steps as f64 / took * 60.0 / 1e6,
         total.steps,
         total.turns,
@@ -97,8 +98,10 @@ fn any_seed_holds() {
         total.records,
         total.outputs,
         total.faults,
-        total.crashes
+        total.crashes,
+        total.taken_over
     );
+    assert!(total.taken_over > 0 || count < 100, "no standby took over");
 }
 
 /// Hosts and brokers a year ahead or behind, to and fro: records are folded all the same, and no device is called offline

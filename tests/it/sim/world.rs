@@ -15,7 +15,7 @@ use lastseen::engine::journal;
 use lastseen::engine::step::Settings;
 use lastseen::log::Topic;
 use lastseen::stats::Stats;
-use lastseen::worker::{Worker, WorkerConfig, WorkerError};
+use lastseen::worker::{Standby, Worker, WorkerConfig, WorkerError};
 
 use super::broken::Broken;
 use super::cluster::{BrokerSettings, Cluster, LEADERS, Ms, START};
@@ -25,6 +25,7 @@ use super::host::{Crash, Host, Shared, SimTime};
 use super::judge::{self, Expectations};
 use super::member::{MemberSettings, SimLog};
 use super::rng::Rng;
+use super::standby::Following;
 use super::trace::Trace;
 use super::workload::{Workload, WorkloadSettings};
 
@@ -46,6 +47,8 @@ pub struct Plan {
     pub checkpoint_interval: Ms,
     pub late_markers: u32,
     pub is_static: bool,
+    /// Processes keep at hand what others own.
+    pub standby: bool,
     pub transaction_timeout: Ms,
     pub transactions: bool,
     pub garbage: bool,
@@ -88,6 +91,7 @@ impl Plan {
             checkpoint_interval: 30_000,
             late_markers: 0,
             is_static: true,
+            standby: false,
             transaction_timeout: 3_000,
             transactions: false,
             garbage: true,
@@ -139,6 +143,7 @@ impl Plan {
             disorder: rng.coin(),
             housekeeping: rng.coin(),
             skew: *rng.pick(&[0, 0, 0, 30, 500]),
+            standby: rng.coin(),
             kind: "wild",
             ..Plan::quiet(seed)
         }
@@ -162,6 +167,7 @@ pub struct Report {
     pub faults: u64,
     pub crashes: u64,
     pub points: u64,
+    pub taken_over: u64,
 }
 
 impl Report {
@@ -173,6 +179,7 @@ impl Report {
         self.outputs += other.outputs;
         self.faults += other.faults;
         self.crashes += other.crashes;
+        self.taken_over += other.taken_over;
     }
 }
 
@@ -183,6 +190,7 @@ struct Slot {
     instance: RefCell<String>,
     process: RefCell<Process>,
     host: RefCell<Option<Rc<Host>>>,
+    following: RefCell<Option<Following>>,
     disk: Disk,
     down_until: Cell<Ms>,
     paused_until: Cell<Ms>,
@@ -201,6 +209,7 @@ pub struct World {
     problem: RefCell<Option<String>>,
     turns: Cell<u64>,
     crashes: Cell<u64>,
+    stats: Arc<Stats>,
     me: Weak<World>,
 }
 
@@ -254,6 +263,7 @@ impl World {
             instance: RefCell::new(format!("i{number}")),
             process: RefCell::new(None),
             host: RefCell::new(None),
+            following: RefCell::new(None),
             disk: Disk::default(),
             down_until: Cell::new(if number == 0 { 0 } else { rng.below(plan.time / 2) }),
             paused_until: Cell::new(0),
@@ -271,6 +281,7 @@ impl World {
             problem: RefCell::new(None),
             turns: Cell::new(0),
             crashes: Cell::new(0),
+            stats: Arc::default(),
             me: me.clone(),
             plan,
         })
@@ -340,9 +351,13 @@ impl World {
             checkpoint_interval: Duration::from_millis(self.plan.checkpoint_interval),
             ..WorkerConfig::default()
         };
-        let store = SimStore { host, disk: slot.disk.clone(), broken: self.plan.broken };
+        let store = || SimStore { host: host.clone(), disk: slot.disk.clone(), broken: self.plan.broken };
         let nonce = (number as u64) << 32 | slot.starts.get();
-        *process = Some(Worker::new(log, store, Clock::of(time), config, Arc::new(Stats::default()), nonce));
+        let standby = self.plan.standby.then(Arc::<Standby>::default);
+        *slot.following.borrow_mut() =
+            standby.clone().map(|standby| Following { standby, store: store(), config: config.clone() });
+        let worker = Worker::new(log, store(), Clock::of(time), config, self.stats.clone(), nonce);
+        *process = Some(worker.with_standby(standby));
         slot.more.set(false);
     }
 
@@ -394,7 +409,13 @@ impl World {
         }
         let more = slot.more.get();
         let Some(worker) = process.as_mut() else { return false };
-        let turned = catch_unwind(AssertUnwindSafe(|| worker.turn(more)));
+        let turned = catch_unwind(AssertUnwindSafe(|| {
+            let following = slot.following.borrow();
+            if let Some(following) = following.as_ref().filter(|_| self.turns.get().is_multiple_of(4)) {
+                following.round();
+            }
+            worker.turn(more)
+        }));
         match turned {
             Ok(Ok(more)) => slot.more.set(more),
             Ok(Err(WorkerError::Log(error))) if error.retriable => {
@@ -717,6 +738,7 @@ impl World {
             crashes: self.crashes.get(),
             faults: self.faults.borrow().count,
             points: self.faults.borrow().points,
+            taken_over: self.stats.counts().taken_over,
             ..Report::default()
         };
         let steady: BTreeSet<String> = self.with(|cluster| {

@@ -97,6 +97,9 @@ pub struct Told {
     pub commits: Vec<(f64, f64, u64)>,
     /// How long the restoring of one partition took, in milliseconds.
     pub restores: Vec<f64>,
+    /// How many partitions came from a standby, and how many of what standbys followed began with a checkpoint.
+    pub taken_over: usize,
+    pub begun_at_checkpoints: usize,
 }
 
 /// One instance. What is left of it is killed when it is dropped.
@@ -112,6 +115,10 @@ pub struct Instance {
     pub writer: Option<u64>,
     /// Partitions that were assigned and are not restored yet.
     pub restoring: BTreeSet<u64>,
+    /// When the newest assignment was read of.
+    pub assigned: Option<Instant>,
+    /// Partitions with which its standby has caught up.
+    pub at_hand: BTreeSet<u64>,
 }
 
 struct LogFile {
@@ -141,6 +148,8 @@ impl Instance {
             log: None,
             writer: None,
             restoring: BTreeSet::new(),
+            assigned: None,
+            at_hand: BTreeSet::new(),
         }
     }
 
@@ -164,7 +173,8 @@ impl Instance {
         self.child = Some(command.spawn().expect("lastseen runs"));
         self.log =
             Some(LogFile { file: File::open(path).expect("it is there"), rest: vec![], plain: vec![] });
-        (self.writer, self.restoring) = (None, BTreeSet::new());
+        (self.writer, self.restoring, self.assigned) = (None, BTreeSet::new(), None);
+        self.at_hand.clear();
         self.standing = Standing::Runs;
     }
 
@@ -244,11 +254,20 @@ impl Instance {
                     let writer = value["writer"].as_str().expect("a writer");
                     self.writer = Some(u64::from_str_radix(writer, 16).expect("hexadecimal"));
                 }
-                "partitions assigned" => self.restoring = numbers(&value["partitions"]),
+                "partitions assigned" => {
+                    self.restoring = numbers(&value["partitions"]);
+                    self.at_hand.retain(|partition| !self.restoring.contains(partition));
+                    self.assigned = Some(Instant::now());
+                }
+                "the standby has caught up" => {
+                    self.at_hand.extend(value["partition"].as_u64());
+                    told.begun_at_checkpoints += usize::from(value["from_checkpoint"].is_u64());
+                }
                 "partitions revoked" | "partitions lost" => self.restoring.clear(),
                 "partition restored" => {
                     let partition = value["partition"].as_u64().expect("a number");
                     self.restoring.remove(&partition);
+                    told.taken_over += usize::from(value["from_standby"] == true);
                     told.restores.extend(millis(value["took"].as_str().unwrap_or_default()));
                 }
                 "stopped" => {
