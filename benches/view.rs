@@ -16,7 +16,7 @@ use lastseen::domain::event::{
 use lastseen::domain::time::{Millis, Timestamp};
 use lastseen::engine::step::Settings;
 use lastseen::log::embedded::{EmbeddedConfig, EmbeddedLog};
-use lastseen::log::{Append, Archive, OutRecord, Topic};
+use lastseen::log::{Append, OutRecord, Topic};
 use lastseen::query::feed::{FeedConfig, feed};
 use lastseen::query::history::History;
 use lastseen::query::view::View;
@@ -98,7 +98,7 @@ fn main() {
                     let known = &mut seen[standing.partition as usize];
                     if standing.seq > *known {
                         *known = standing.seq;
-                        lags.lock().expect("one thread").push(clock.now().since(standing.committed_at).0);
+                        lags.lock().expect("one thread").push((clock.now() - standing.committed_at).0);
                     }
                 }
                 std::thread::sleep(Duration::from_millis(1));
