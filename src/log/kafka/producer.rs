@@ -195,45 +195,47 @@ impl Transactor {
 
     /// Waits until nothing that was aborted is left open.
     fn settle(&mut self) -> Result<(), LogError> {
-        let (Some(producer), false) = (&self.producer, self.aborted.is_empty()) else { return Ok(()) };
-        let action = "making sure that what was aborted is gone";
-        let questions: Vec<At> = self
-            .aborted
-            .iter()
-            .map(|(topic, partition)| At {
-                topic: self.config.topic(*topic).to_owned(),
-                partition: *partition,
-                offset: LATEST,
-            })
-            .collect();
-        let client = producer.client().native_ptr();
-        let ask = |committed| {
-            list_offsets(client, &questions, committed, self.config.request_timeout)
-                .map_err(|(code, words)| producer.context().watch.explain(action, code, &words))
-        };
-        let ends = ask(false)?;
+        const ACTION: &str = "making sure that what was aborted is gone";
+        let Some(producer) = &self.producer else { return Ok(()) };
         let until = Instant::now() + SETTLE;
-        loop {
-            let stable = ask(true)?;
-            let open = ends.iter().find(|(end, _)| {
-                let stands = |(at, _): &&(At, i64)| at.topic == end.topic && at.partition == end.partition;
-                stable.iter().find(stands).is_none_or(|(at, _)| at.offset < end.offset)
-            });
-            let Some((end, _)) = open else { break };
-            if Instant::now() >= until {
-                return Err(LogError::retriable(
-                    action,
-                    format!(
-                        "a transaction is still open in {}, partition {}, below offset {}; to write on could publish \
-                         what was taken back. If this lasts, the brokers lost the mark of its end: \
-                         `kafka-transactions.sh find-hanging` finds it, `abort` ends it",
-                        end.topic, end.partition, end.offset
-                    ),
-                ));
+        while let Some(&(topic, partition)) = self.aborted.first() {
+            let name = self.config.topic(topic);
+            let metadata = producer
+                .client()
+                .fetch_metadata(Some(name), self.config.request_timeout)
+                .map_err(|error| {
+                    let code = error.rdkafka_error_code().unwrap_or(Code::Fail);
+                    producer.context().watch.explain(ACTION, code, &error.to_string())
+                })?;
+            let partitions = metadata.topics().first().map_or(0, |topic| topic.partitions().len());
+            if (1..=partition as usize).contains(&partitions) {
+                // Nothing was written where nothing is.
+                self.aborted.pop_first();
+                continue;
             }
-            std::thread::sleep(Duration::from_millis(5));
+            let ask = |committed| -> Result<i64, LogError> {
+                let question = [At { topic: name.to_owned(), partition, offset: LATEST }];
+                let client = producer.client().native_ptr();
+                let found = list_offsets(client, &question, committed, self.config.request_timeout)
+                    .map_err(|(code, words)| producer.context().watch.explain(ACTION, code, &words))?;
+                Ok(found.first().map_or(0, |(at, _)| at.offset))
+            };
+            let end = ask(false)?;
+            while ask(true)? < end {
+                if Instant::now() >= until {
+                    return Err(LogError::retriable(
+                        ACTION,
+                        format!(
+                            "a transaction is still open in {name}, partition {partition}, below offset {end}; to write on \
+                             could publish what was taken back. If this lasts, the brokers lost the mark of its end: \
+                             `kafka-transactions.sh find-hanging` finds it, `abort` ends it"
+                        ),
+                    ));
+                }
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            self.aborted.pop_first();
         }
-        self.aborted.clear();
         Ok(())
     }
 
