@@ -251,7 +251,7 @@ pub enum CommitOutcome {
     Lost(LogError),
 }
 
-/// A record as [`Log::scan`] shows it.
+/// A record as [`Records::scan`] shows it.
 #[derive(Clone, Copy, Debug)]
 pub struct Scanned<'a> {
     /// The offset.

@@ -118,7 +118,7 @@ impl Plan {
             ..Rates::default()
         };
         let leaps = rates.wall_jump == 0 || rng.coin();
-        Plan { rates, leaps, disturbance: 0, skew: 0, kind: "leaping", ..wild }
+        Plan { rates, leaps, disturbance: 0, skew: 0, standby: false, kind: "leaping", ..wild }
     }
 
     /// Anything goes, as the seed says.
