@@ -84,7 +84,7 @@ fn main() {
         }
         processing(&log, &clock, dir.path(), || {
             let began = Instant::now();
-            let mut seen = vec![0; PARTITIONS as usize];
+            let mut seen: Vec<u64> = view.standing().iter().map(|one| one.seq).collect();
             let mut sent = 0;
             while began.elapsed() < MEASURED {
                 let due = (began.elapsed().as_millis() as usize * PACE) / 1000;
