@@ -27,7 +27,8 @@ use rdkafka::message::{Header as RdHeader, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer};
 
 use super::errors::Watch;
-use super::native::{At, Group, LATEST, PartitionList, Txn, TxnError, list_offsets};
+use super::native::{Group, LATEST, PartitionList, Txn, TxnError};
+use super::scan::offsets_of;
 use super::{KafkaConfig, creation};
 use crate::log::{CommitOutcome, LogError, OutRecord, Topic};
 
@@ -213,12 +214,9 @@ impl Transactor {
                 self.aborted.pop_first();
                 continue;
             }
-            let ask = |committed| -> Result<i64, LogError> {
-                let question = [At { topic: name.to_owned(), partition, offset: LATEST }];
-                let client = producer.client().native_ptr();
-                let found = list_offsets(client, &question, committed, self.config.request_timeout)
-                    .map_err(|(code, words)| producer.context().watch.explain(ACTION, code, &words))?;
-                Ok(found.first().map_or(0, |(at, _)| at.offset))
+            let ask = |committed| -> Result<u64, LogError> {
+                let (client, watch) = (producer.client().native_ptr(), &producer.context().watch);
+                Ok(offsets_of(client, watch, &self.config, &[(topic, partition)], LATEST, committed)?[0])
             };
             let end = ask(false)?;
             while ask(true)? < end {
