@@ -1,6 +1,6 @@
 # `make help` says what there is.
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench simulate chaos latency fmt
+.PHONY: help demo test bench simulate chaos latency backlog fmt
 .NOTPARALLEL:
 
 export PATH := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
@@ -17,6 +17,8 @@ help:
 	@echo "             MINUTES=30 for so long (default 10)  SEED=7 the faults of that seed again"
 	@echo "make latency  on a real Kafka: commit latency, throughput, recovery time"
 	@echo "             DEVICES=1000000 (default 100000)"
+	@echo "make backlog  on a real Kafka: memory under a backlog of which one device has half"
+	@echo "             RECORDS=10000000 (default 4000000)"
 	@echo "make fmt     formats the sources"
 	@echo "demo, test and bench install what is missing (deploy/setup.sh) and say so; cargo alone works once it is there."
 
@@ -47,6 +49,11 @@ latency:
 	@deploy/setup.sh --with-kafka
 	DEVICES=$(or $(DEVICES),100000) cargo test --locked --test it -- \
 	  kafka::latency::commits_and_recovery_are_measured --exact --nocapture
+
+backlog:
+	@deploy/setup.sh --with-kafka
+	RECORDS=$(or $(RECORDS),4000000) cargo test --locked --test it -- \
+	  kafka::bounded::a_backlog_and_a_device_with_half_of_it_cost_no_memory --exact --nocapture
 
 fmt:
 	cargo fmt

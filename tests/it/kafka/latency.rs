@@ -28,50 +28,56 @@ fn commits_and_recovery_are_measured() {
     let (intervals, probing): (&[u64], u64) =
         if asked.is_some() { (&[20, 100, 500], 15) } else { (&[100], 2) };
     for interval in intervals {
-        let bench = Bench::start(&brokers, *interval, 0);
-        bench.measure(devices / 10, 10, Duration::from_secs(probing));
+        let bench = committing(&brokers, *interval, 0);
+        bench.measure(*interval, devices / 10, 10, Duration::from_secs(probing));
     }
     for (number, devices) in [devices / 10, devices].into_iter().enumerate() {
-        let mut bench = Bench::start(&brokers, 100, number + 1);
+        let mut bench = committing(&brokers, 100, number + 1);
         bench.recover(devices);
     }
 }
 
+fn committing(brokers: &str, interval: u64, number: usize) -> Bench {
+    let settings = BTreeMap::from([
+        ("output", "format = \"json\"".to_owned()),
+        ("worker", format!("commit_interval_ms = {interval}")),
+        ("state", "checkpoint_seconds = 5".to_owned()),
+    ]);
+    Bench::start(brokers, &format!("latency-{interval}-{number}"), settings)
+}
+
 /// One instance, alone with topics of its own.
-struct Bench {
+pub struct Bench {
     site: Site,
     watch: Watch,
-    instance: Instance,
+    pub instance: Instance,
     told: Told,
     counts: Arc<Counts>,
     producer: ThreadedProducer<Reports>,
-    interval: u64,
     _kept: Option<tempfile::TempDir>,
 }
 
 impl Bench {
-    fn start(brokers: &str, interval: u64, number: usize) -> Bench {
-        let (dir, kept) = directory(&format!("latency-{interval}-{number}"));
+    /// Topics whose names begin with `name`, and an instance that is not started yet.
+    pub fn start(brokers: &str, name: &str, settings: BTreeMap<&'static str, String>) -> Bench {
+        let (dir, kept) = directory(name);
         let site = Site {
             dir,
             brokers: brokers.to_owned(),
-            prefix: format!("latency-{}-{interval}-{number}", std::process::id()),
+            prefix: format!("{name}-{}", std::process::id()),
             partitions: PARTITIONS,
-            settings: BTreeMap::from([
-                ("output", "format = \"json\"".to_owned()),
-                ("worker", format!("commit_interval_ms = {interval}")),
-                ("state", "checkpoint_seconds = 5".to_owned()),
-            ]),
+            settings,
         };
         site.says(&["topics", "create"], 0);
         let watch = Watch::start(brokers, site.topic("journal"), PARTITIONS);
         let instance = Instance::new(&site, "one", true);
         let counts = Arc::new(Counts::default());
         let producer = producer(brokers, Arc::clone(&counts));
-        Bench { site, watch, instance, told: Told::default(), counts, producer, interval, _kept: kept }
+        Bench { site, watch, instance, told: Told::default(), counts, producer, _kept: kept }
     }
 
-    fn send(&self, topic: &str, device: &str, mut event: Value) {
+    /// Sends an event of a device; how many bytes it has.
+    pub fn send(&self, topic: &str, device: &str, mut event: Value) -> u64 {
         event["tenant"] = json!("acme");
         event["deviceId"] = json!(device);
         event["observedAt"] = json!(time(now()));
@@ -83,6 +89,12 @@ impl Bench {
             record = back;
         }
         self.counts.sent.fetch_add(1, Ordering::Relaxed);
+        value.len() as u64
+    }
+
+    /// Waits until the broker has all that was sent.
+    pub fn flush(&self) {
+        self.producer.flush(PATIENCE).expect("the broker takes it");
     }
 
     /// A connect of each device and so many messages; how many records lie there now.
@@ -99,17 +111,18 @@ impl Bench {
                 );
             }
         }
-        self.producer.flush(PATIENCE).expect("the broker takes it");
+        self.flush();
         self.counts.sent.load(Ordering::Relaxed)
     }
 
-    fn consumed(&self, records: u64) {
+    /// Waits until so many records are consumed, and committed.
+    pub fn consumed(&self, records: u64) {
         let done = || self.watch.state().sum(|seen| seen.consumed) >= records;
         until(PATIENCE, done, || format!("{} of {records}", self.watch.state().sum(|seen| seen.consumed)));
     }
 
     /// A backlog as fast as it goes, then single events at leisure.
-    fn measure(mut self, devices: u64, messages: u64, probing: Duration) {
+    fn measure(mut self, interval: u64, devices: u64, messages: u64, probing: Duration) {
         let records = self.backlog(devices, messages);
         self.instance.start();
         until(PATIENCE, || self.watch.state().entries > 0, || "nothing is committed".to_owned());
@@ -125,17 +138,21 @@ impl Bench {
         let mut times = self.probe(probing);
         times.sort();
         let at = |percent: usize| times[(times.len() * percent / 100).min(times.len() - 1)];
-        self.instance.signal("-TERM");
-        until(PATIENCE, || self.instance.ended(&mut self.told).is_some(), || "it does not end".to_owned());
-        let (half, most, commits) = self.told.commits[0];
+        let (half, most, commits) = self.end();
         println!(
-            "commits every {} ms: {rate} records/s through a backlog of {records}; from an event to its verdict \
+            "commits every {interval} ms: {rate} records/s through a backlog of {records}; from an event to its verdict \
              p50 {:.1?}, p99 {:.1?} ({} events); the commit itself p50 {half:.1} ms, p99 {most:.1} ms (the last 1,000 of {commits})",
-            self.interval,
             at(50),
             at(99),
             times.len()
         );
+    }
+
+    /// Stops it as an operator would; milliseconds that half and 99 of 100 commits took at most, and how many there were.
+    pub fn end(&mut self) -> (f64, f64, u64) {
+        self.instance.signal("-TERM");
+        until(PATIENCE, || self.instance.ended(&mut self.told).is_some(), || "it does not end".to_owned());
+        self.told.commits[0]
     }
 
     /// One event every 20 ms; how long each took until a client read its entry in the connection log.
@@ -164,7 +181,7 @@ impl Bench {
                 self.send("connections", &device(number % 64), connected(&format!("probe-{number}")));
                 std::thread::sleep(Duration::from_millis(20));
             }
-            self.producer.flush(PATIENCE).expect("the broker takes it");
+            self.flush();
             self.consumed(self.counts.sent.load(Ordering::Relaxed));
             std::thread::sleep(Duration::from_millis(500));
             stop.store(true, Ordering::Relaxed);

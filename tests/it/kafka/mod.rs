@@ -1,5 +1,6 @@
 //! What needs a real Kafka: KAFKA_BROKERS names it.
 
+mod bounded;
 mod chaos;
 mod crashes;
 mod histories;

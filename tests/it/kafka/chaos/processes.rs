@@ -207,6 +207,14 @@ impl Instance {
         Some((status, words))
     }
 
+    /// The most memory that it ever had resident, in MiB.
+    pub fn peak_mib(&self) -> u64 {
+        let child = self.child.as_ref().unwrap_or_else(|| panic!("{} does not run", self.name));
+        let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).expect("Linux tells");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a peak");
+        line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") >> 10
+    }
+
     /// Its disk is new.
     pub fn lose_disk(&mut self) {
         assert_eq!(self.standing, Standing::Gone);
