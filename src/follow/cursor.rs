@@ -80,6 +80,12 @@ impl Cursor {
         self.topic
     }
 
+    /// Goes to this offset.
+    pub fn go_to(&mut self, offset: u64) {
+        self.ready.clear();
+        self.next = Some(offset);
+    }
+
     /// The next record; `None` if there is none yet.
     ///
     /// # Errors

@@ -79,6 +79,12 @@ impl Follower {
         }
     }
 
+    /// Leaves out the rows below this offset of `devices.state`: they are known from elsewhere.
+    pub fn skip_rows(&mut self, offset: u64) {
+        let rows = self.outputs.iter_mut().filter(|cursor| cursor.topic() == Topic::State);
+        rows.for_each(|cursor| cursor.go_to(offset));
+    }
+
     /// Goes on with the outputs of entry `seq`; the journal stays where it is.
     ///
     /// # Errors

@@ -143,6 +143,12 @@ pub const METRICS: &[Metric] = &[
         "Dead letters, by reason.",
     ),
     metric(
+        "lastseen_view_made_anew_total",
+        Kind::Counter,
+        &["partition"],
+        "How often the view could not go on where it stood, and was made from the topics; once where it is new.",
+    ),
+    metric(
         "lastseen_foreign_records_total",
         Kind::Counter,
         &["partition"],
@@ -383,6 +389,7 @@ fn samples(app: &App, known: &Known, name: &str) -> Vec<Sample> {
         "lastseen_signs_of_life_total" => by_partition(&|one| one.measures.moved as f64),
         "lastseen_journal_bytes_total" => by_partition(&|one| one.measures.journal_bytes as f64),
         "lastseen_output_bytes_total" => by_partition(&|one| one.measures.output_bytes as f64),
+        "lastseen_view_made_anew_total" => by_partition(&|one| one.measures.made_anew as f64),
         "lastseen_foreign_records_total" => by_partition(&|one| one.measures.foreign as f64),
         "lastseen_outputs_total" => known
             .partitions

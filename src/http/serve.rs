@@ -105,6 +105,11 @@ impl Server {
         let address = config.listen;
         let failed = |source| StartError::Listen { address, source };
         let acceptor = config.tls.as_ref().map(acceptor).transpose()?;
+        // A live stream is an open file, and many systems begin with 1,024 of them. What they allow is enough, or it is
+        // the operator's limit: connections beyond it wait.
+        if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
+            tracing::debug!(%error, "the limit of open files stays");
+        }
         let listener = std::net::TcpListener::bind(address).map_err(failed)?;
         listener.set_nonblocking(true).map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;

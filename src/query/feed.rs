@@ -97,6 +97,9 @@ struct Chase {
     kept_hash: String,
     /// Where the journal ended when it began.
     goal: u64,
+    /// The latest entry of the rows that it began with. They are not read a second time with their entries, so that
+    /// until it is reached a clock of an earlier entry must not move a device that has its row.
+    rows_seq: u64,
     begun: bool,
 }
 
@@ -114,12 +117,21 @@ pub fn feed(
     let partitions = view.standing().len() as u32;
     restore(view)?;
     let mut chases: Vec<Chase> = (0..partitions).map(Chase::new).collect();
+    let journals: Vec<(Topic, u32)> = (0..partitions).map(|partition| (Topic::Journal, partition)).collect();
     let mut kept_at = clock.elapsed();
     let mut looked_at = None;
     while !stop.load(Ordering::Relaxed) {
         let mut is_idle = true;
-        for chase in &mut chases {
-            match chase.turn(view, archive) {
+        let ends = match archive.settled_of(&journals) {
+            Ok(ends) => ends,
+            Err(error) if error.retriable => {
+                tracing::warn!(%error, "the view cannot see the ends of the journals; it asks again");
+                Vec::new()
+            }
+            Err(error) => return Err(error.into()),
+        };
+        for (chase, end) in chases.iter_mut().zip(ends) {
+            match chase.turn(view, archive, end) {
                 Ok(applied) => is_idle &= applied == 0,
                 Err(error) if error.is_retriable() => {
                     tracing::warn!(partition = chase.partition, %error, "the view cannot follow; it tries again");
@@ -153,8 +165,8 @@ fn look_at_inputs(view: &View, archive: &mut dyn Archive) {
             let Ok(bounds) = archive.bounds(Topic::Input(*input), partition) else { return };
             view.change(|state| {
                 let known = &mut state.partitions[partition as usize];
-                if known.seq > 0 && known.measures.entries == 0 {
-                    // Since the restart no entry has told the positions yet.
+                if !known.caught_up {
+                    // The entry that tells how far they are consumed may be still to come.
                     return;
                 }
                 // What was deleted before it was read cannot be consumed any more.
@@ -208,14 +220,14 @@ impl Chase {
             kept_seq: 0,
             kept_hash: String::new(),
             goal: 0,
+            rows_seq: 0,
             begun: false,
         }
     }
 
-    /// Applies what is new; how many entries that was.
-    fn turn(&mut self, view: &View, archive: &mut dyn Archive) -> Result<usize, FeedError> {
+    /// Applies what is new below `end` of the journal; how many entries that was.
+    fn turn(&mut self, view: &View, archive: &mut dyn Archive, end: u64) -> Result<usize, FeedError> {
         let partition = self.partition;
-        let end = archive.settled(Topic::Journal, partition)?;
         if !self.begun {
             self.goal = end;
             self.begin(view, archive, end)?;
@@ -231,10 +243,10 @@ impl Chase {
             if entry.entry.seq <= self.kept_seq {
                 if entry.entry.seq == self.kept_seq && entry.hash.to_string() != self.kept_hash {
                     tracing::warn!(partition, "the journal has another entry than the view followed");
-                    self.anew(view, archive)?;
+                    self.anew(view, archive, end)?;
                     return Ok(applied);
                 }
-                view.apply_clocks(partition, &entry)?;
+                view.apply_kept(partition, &entry, record.timestamp)?;
                 continue;
             }
             let outputs = self.follower.outputs_of(archive, &entry.entry)?;
@@ -246,7 +258,7 @@ impl Chase {
         view.change(|state| {
             let known = &mut state.partitions[partition as usize];
             known.waiting = end.saturating_sub(reached);
-            if !known.caught_up && reached >= self.goal {
+            if !known.caught_up && reached >= self.goal && known.seq >= self.rows_seq {
                 known.caught_up = true;
                 known.row_seqs = Vec::new();
                 view.live.begin(partition, known.seq);
@@ -260,7 +272,7 @@ impl Chase {
     fn begin(&mut self, view: &View, archive: &mut dyn Archive, end: u64) -> Result<(), FeedError> {
         let partition = self.partition;
         let Some(position) = view.history.position(partition)?.filter(|position| position.seq > 0) else {
-            return self.anew(view, archive);
+            return self.anew(view, archive, end);
         };
         let Position { seq, hash, clocks_seq } = position;
         self.follower.seek(archive, |entry| entry.seq >= clocks_seq)?;
@@ -274,7 +286,7 @@ impl Chase {
         };
         if !joins {
             tracing::warn!(partition, entry = clocks_seq, "the journal does not join what the view followed");
-            return self.anew(view, archive);
+            return self.anew(view, archive, end);
         }
         self.follower.skip_outputs(archive, seq + 1)?;
         view.change(|state| {
@@ -286,7 +298,7 @@ impl Chase {
     }
 
     /// Forgets what is known of the partition, takes the rows of `devices.state` and follows from the first entry on.
-    fn anew(&mut self, view: &View, archive: &mut dyn Archive) -> Result<(), FeedError> {
+    fn anew(&mut self, view: &View, archive: &mut dyn Archive, end: u64) -> Result<(), FeedError> {
         let partition = self.partition;
         let mut batch = view.history.batch();
         view.history.rows(|of, key, _| {
@@ -297,17 +309,19 @@ impl Chase {
         batch.position(partition, &Position::default());
         batch.write()?;
         let bounds = archive.bounds(Topic::State, partition)?;
-        let mut problem = None;
+        let (mut problem, mut latest) = (None, 0);
         let mut batch = view.history.batch();
         view.change(|state| {
             state.fleet.clear(partition);
             let known = &mut state.partitions[partition as usize];
+            known.measures.made_anew += 1;
             (known.seq, known.clocks_seq, known.caught_up) = (0, 0, false);
             known.row_seqs = Vec::new();
             archive.scan(Topic::State, partition, bounds.low..bounds.high, &mut |record| {
                 let kept = Record::keep(&record);
                 let key = String::from_utf8_lossy(kept.key.as_deref().unwrap_or_default());
                 let seq = entry_of(Topic::State, partition, &kept).unwrap_or_default();
+                latest = latest.max(seq);
                 match state.row(partition, seq, &key, kept.value.as_deref(), &mut batch) {
                     Ok(()) => ControlFlow::Continue(()),
                     Err(error) => {
@@ -322,8 +336,9 @@ impl Chase {
         }
         batch.write()?;
         self.follower = Follower::new(partition);
+        self.follower.skip_rows(bounds.high);
         (self.kept_seq, self.kept_hash) = (0, String::new());
-        self.goal = archive.settled(Topic::Journal, partition)?;
+        (self.goal, self.rows_seq) = (end, latest);
         Ok(())
     }
 }

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
 use std::hint::black_box;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use crate::domain::clocks::{Clocks, LastActivity};
 use crate::domain::device::Device;
@@ -18,10 +18,16 @@ use crate::engine::pack::Moved;
 use super::cells::{Cells, Time};
 use super::filter::Filter;
 
-/// Rows of a chunk: a tenant grows by so many at most, so that little room is wasted.
-const CHUNK: usize = 4096;
+/// Rows of a chunk: a tenant grows by so many at most, so that little room is wasted. Small in tests, whose fleets are
+/// small: they go through several, and with several threads.
+const CHUNK: usize = if cfg!(test) { 8 } else { 4096 };
 /// Entries of a block of the order.
 const BLOCK: usize = 1024;
+/// A thread is worth its start from so many chunks on: about a millisecond of its work.
+const CHUNKS_OF_A_THREAD: usize = if cfg!(test) { 1 } else { 16 };
+/// Threads that go through a large fleet together: memory has no room for more.
+static THREADS: LazyLock<usize> =
+    LazyLock::new(|| std::thread::available_parallelism().map_or(1, |cores| cores.get().clamp(2, 8)));
 /// Texts that are fetched together.
 const AT_ONCE: usize = 32;
 /// Up to so many rows are put in order by comparing ids; of more, those of a page are found by walking the order.
@@ -182,6 +188,28 @@ impl Prepared<'_> {
     fn takes_texts(&self, row: &Row) -> bool {
         self.filter.takes_texts(row.id(), row.name())
     }
+
+    /// Hands each row of these chunks that satisfies the filter to `take`; `first` is the number of the first.
+    fn scan(&self, chunks: &[Vec<Row>], first: u32, mut take: impl FnMut(u32, &Cells)) {
+        let asks_for_texts = self.filter.asks_for_texts();
+        let mut likely: Vec<(u32, &Row)> = Vec::new();
+        for (chunk, first) in chunks.iter().zip((first..).step_by(CHUNK)) {
+            for (row, index) in chunk.iter().zip(first..).filter(|(row, _)| self.takes_cells(row)) {
+                match asks_for_texts {
+                    true => likely.push((index, row)),
+                    false => take(index, &row.cells),
+                }
+            }
+            for some in likely.chunks(AT_ONCE) {
+                // The texts lie elsewhere: touched together they cost one wait for memory, one by one a wait each.
+                black_box(some.iter().fold(0, |sum, (_, row)| sum | row.text.as_bytes()[0]));
+                for (index, row) in some.iter().filter(|(_, row)| self.takes_texts(row)) {
+                    take(*index, &row.cells);
+                }
+            }
+            likely.clear();
+        }
+    }
 }
 
 impl Tenant {
@@ -336,44 +364,47 @@ impl Tenant {
         Prepared { filter, types, labels, head: filter.head() }
     }
 
-    /// Hands each row that satisfies a filter to `take`: in the order in which they lie, or with `idPrefix` in that of
-    /// ids.
-    pub fn scan(&self, filter: &Filter, mut take: impl FnMut(u32, &Cells)) {
+    /// Folds the rows that satisfy a filter into what `begin` makes: in the order in which they lie, or with `idPrefix`
+    /// in that of ids. A large fleet is gone through by several threads, each of them with a part of its own; the parts
+    /// come back in order.
+    pub fn scan<T: Send>(
+        &self,
+        filter: &Filter,
+        begin: impl Fn() -> T + Sync,
+        take: impl Fn(&mut T, u32, &Cells) + Sync,
+    ) -> Vec<T> {
         let prepared = self.prepare(filter);
         if let Some(prefix) = &filter.id_prefix {
+            let mut folded = begin();
             let all = self.from(prefix, false).map(|index| (index, self.row(index)));
             for (index, row) in all.take_while(|(_, row)| row.id().starts_with(&**prefix)) {
                 if prepared.takes_cells(row) && prepared.takes_texts(row) {
-                    take(index, &row.cells);
+                    take(&mut folded, index, &row.cells);
                 }
             }
-            return;
+            return vec![folded];
         }
-        let asks_for_texts = filter.asks_for_texts();
-        let mut likely: Vec<(u32, &Row)> = Vec::new();
-        for (chunk, first) in self.chunks.iter().zip((0..).step_by(CHUNK)) {
-            for (row, index) in chunk.iter().zip(first..).filter(|(row, _)| prepared.takes_cells(row)) {
-                match asks_for_texts {
-                    true => likely.push((index, row)),
-                    false => take(index, &row.cells),
-                }
-            }
-            for some in likely.chunks(AT_ONCE) {
-                // The texts lie elsewhere: touched together they cost one wait for memory, one by one a wait each.
-                black_box(some.iter().fold(0, |sum, (_, row)| sum | row.text.as_bytes()[0]));
-                for (index, row) in some.iter().filter(|(_, row)| prepared.takes_texts(row)) {
-                    take(*index, &row.cells);
-                }
-            }
-            likely.clear();
-        }
+        let part = self.chunks.len().div_ceil(*THREADS).max(CHUNKS_OF_A_THREAD);
+        let fold = |chunks: &[Vec<Row>], first: u32| {
+            let mut folded = begin();
+            prepared.scan(chunks, first, |index, cells| take(&mut folded, index, cells));
+            folded
+        };
+        std::thread::scope(|scope| {
+            let fold = &fold;
+            let mut parts = self.chunks.chunks(part).zip((0..).step_by(part * CHUNK));
+            let own = parts.next();
+            let others: Vec<_> =
+                parts.map(|(chunks, first)| scope.spawn(move || fold(chunks, first))).collect();
+            let own = own.map(|(chunks, first)| fold(chunks, first));
+            let joined = others.into_iter().map(|part| part.join().expect("a scan does not panic"));
+            own.into_iter().chain(joined).collect()
+        })
     }
 
     /// The rows that satisfy a filter, in the order of [`Self::scan`].
     pub fn matching(&self, filter: &Filter) -> Vec<u32> {
-        let mut found = Vec::new();
-        self.scan(filter, |index, _| found.push(index));
-        found
+        self.scan(filter, Vec::new, |found, index, _| found.push(index)).concat()
     }
 
     /// Of these rows those behind an id, in the order of their ids, `limit` at most.

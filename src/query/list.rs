@@ -135,6 +135,11 @@ impl Tally {
         self.others[(cells.word >> SPLIT) as usize % (1 << (END - SPLIT))] += 1;
     }
 
+    fn join(&mut self, other: &Tally) {
+        self.first.iter_mut().zip(&other.first).for_each(|(sum, more)| *sum += more);
+        self.others.iter_mut().zip(&other.others).for_each(|(sum, more)| *sum += more);
+    }
+
     fn counts(&self) -> Counts {
         let first = self.first.iter().zip(0u64..);
         let others = self.others.iter().zip(0u64..).map(|(count, word)| (count, word << SPLIT));
@@ -153,14 +158,47 @@ impl Tally {
     }
 }
 
+/// What a list sees of the devices that satisfy its filter: how many, by facet, and what is kept for the page.
+struct Seen<P> {
+    matched: usize,
+    tally: Option<Box<Tally>>,
+    page: P,
+}
+
+/// Goes through the devices that satisfy a filter; `add` keeps for the page what `join` puts together.
+fn see<P: Send>(
+    tenant: &Tenant,
+    filter: &Filter,
+    counts: bool,
+    page: impl Fn() -> P + Sync,
+    add: impl Fn(&mut P, u32, &Cells) + Sync,
+    join: impl Fn(&mut P, P),
+) -> Seen<P> {
+    let begin = || Seen { matched: 0, tally: counts.then(|| Box::new(Tally::new())), page: page() };
+    let parts = tenant.scan(filter, begin, |seen, index, cells| {
+        seen.matched += 1;
+        if let Some(tally) = &mut seen.tally {
+            tally.add(cells);
+        }
+        add(&mut seen.page, index, cells);
+    });
+    parts
+        .into_iter()
+        .reduce(|mut seen, other| {
+            seen.matched += other.matched;
+            if let (Some(tally), Some(more)) = (&mut seen.tally, &other.tally) {
+                tally.join(more);
+            }
+            join(&mut seen.page, other.page);
+            seen
+        })
+        .unwrap_or_else(begin)
+}
+
 /// How many devices satisfy a filter, and by facet and word how many of them.
 pub fn count(tenant: &Tenant, filter: &Filter) -> (usize, Counts) {
-    let (mut matched, mut tally) = (0, Tally::new());
-    tenant.scan(filter, |_, cells| {
-        matched += 1;
-        tally.add(cells);
-    });
-    (matched, tally.counts())
+    let seen = see(tenant, filter, true, || (), |(), _, _| (), |(), ()| ());
+    (seen.matched, seen.tally.map(|tally| tally.counts()).unwrap_or_default())
 }
 
 /// Answers a request over one tenant's devices.
@@ -173,29 +211,19 @@ pub fn list(tenant: &Tenant, request: &Request) -> Page {
     };
     // One more than asked for tells whether there is another page.
     let wanted = request.limit + 1;
-    let (mut matched, mut tally) = (0, Tally::new());
-    let mut seen = |cells: &Cells| {
-        matched += 1;
-        if request.counts {
-            tally.add(cells);
-        }
-    };
-    let mut page = match request.sort {
+    let Request { filter, counts, .. } = request;
+    let (matched, tally, mut page) = match request.sort {
         Sort::Id => {
-            let mut found = Vec::new();
-            tenant.scan(&request.filter, |index, cells| {
-                seen(cells);
-                found.push(index);
-            });
-            tenant.in_order(found, after.map_or("", |(_, id)| id), wanted)
+            let add = |found: &mut Vec<u32>, index, _: &Cells| found.push(index);
+            let seen = see(tenant, filter, *counts, Vec::new, add, |found, more| found.extend(more));
+            let page = tenant.in_order(seen.page, after.map_or("", |(_, id)| id), wanted);
+            (seen.matched, seen.tally, page)
         }
         Sort::By(..) => {
-            let mut first = First::new(wanted, after);
-            tenant.scan(&request.filter, |index, cells| {
-                seen(cells);
-                first.add(rank(cells), index);
-            });
-            first.page(tenant)
+            let begin = || First::new(wanted, after);
+            let add = |first: &mut First<'_>, index, cells: &Cells| first.add(rank(cells), index);
+            let seen = see(tenant, filter, *counts, begin, add, First::join);
+            (seen.matched, seen.tally, seen.page.page(tenant))
         }
     };
     let is_last = page.len() <= request.limit;
@@ -207,7 +235,7 @@ pub fn list(tenant: &Tenant, request: &Request) -> Page {
         id: tenant.row(*index).id().to_owned(),
     });
     let devices = page.into_iter().map(|index| tenant.listed(index)).collect();
-    let counts = if request.counts { tally.counts() } else { Counts::new() };
+    let counts = tally.map(|tally| tally.counts()).unwrap_or_default();
     Page { devices, next, matched, counts }
 }
 
@@ -250,6 +278,15 @@ impl<'c> First<'c> {
                     self.thin_out();
                 }
             }
+        }
+    }
+
+    /// Takes what another has found: what that one left out, it has as many before.
+    fn join(&mut self, other: First<'c>) {
+        self.ties.extend(other.ties);
+        other.ranked.into_iter().for_each(|(rank, index)| self.add(rank, index));
+        for index in other.at_last {
+            self.add(other.last.unwrap_or_default(), index);
         }
     }
 

@@ -25,6 +25,8 @@ pub struct Measures {
     pub outputs: BTreeMap<&'static str, u64>,
     /// Dead letters, by reason.
     pub dead_letters: BTreeMap<String, u64>,
+    /// How often the view was made anew from the topics.
+    pub made_anew: u64,
     /// Foreign records that were passed over.
     pub foreign: u64,
     /// Deadline verdicts by lateness: `recordedAt` less `at`; the last bucket has no bound.

@@ -183,9 +183,14 @@ impl View {
         self.state().partitions.get(partition as usize)?.outcomes.of(offset)
     }
 
-    /// Applies the clocks of an entry whose rows and outputs are kept already.
-    pub(super) fn apply_clocks(&self, partition: u32, entry: &Entry) -> Result<(), ViewError> {
-        self.change(|state| state.clocks(partition, entry))
+    /// Applies an entry whose rows and outputs are kept already: its clocks and where it stands.
+    pub(super) fn apply_kept(
+        &self,
+        partition: u32,
+        entry: &Entry,
+        committed_at: Timestamp,
+    ) -> Result<(), ViewError> {
+        self.change(|state| state.entry(partition, entry, committed_at))
     }
 
     /// Applies an entry.
@@ -198,7 +203,7 @@ impl View {
             batch.output(partition, seq, index, output);
         }
         let changes = self.change(|state| -> Result<Vec<Change>, ViewError> {
-            state.clocks(partition, entry)?;
+            state.entry(partition, entry, followed.record.timestamp)?;
             let rows = &followed.outputs.records[place_of(Topic::State)];
             let mut changes: Vec<Change> = Vec::new();
             let live = state.partitions[partition as usize].caught_up;
@@ -222,13 +227,10 @@ impl View {
             }
             let known = &mut state.partitions[partition as usize];
             known.seq = seq;
-            known.hash = entry.hash;
-            known.clock = entry.clock();
-            known.committed_at = followed.record.timestamp;
-            known.look(entry.entry.blind, entry.clock());
-            known.positions = entry.positions().unwrap_or(known.positions);
             known.outcomes.take(outputs.iter().map(|(_, output)| &output.effect), entry.positions());
-            measure(known, followed, &outputs);
+            if known.caught_up {
+                measure(known, followed, &outputs);
+            }
             let (hash, clocks_seq) = (entry.hash.to_string(), known.clocks_seq);
             batch.position(partition, &Position { seq, hash, clocks_seq });
             batch.write()?;
@@ -278,9 +280,14 @@ impl View {
 }
 
 impl State {
-    fn clocks(&mut self, partition: u32, entry: &Entry) -> Result<(), ViewError> {
+    fn entry(&mut self, partition: u32, entry: &Entry, committed_at: Timestamp) -> Result<(), ViewError> {
         let State { fleet, partitions } = self;
         let known = &mut partitions[partition as usize];
+        known.hash = entry.hash;
+        known.clock = entry.clock();
+        known.committed_at = committed_at;
+        known.positions = entry.positions().unwrap_or(known.positions);
+        known.look(entry.entry.blind, entry.clock());
         let seq = entry.entry.seq;
         let mut moved_count = 0;
         let read = pack::read(&entry.entry.clock_pack, entry.clock(), |packed| match packed {
@@ -297,7 +304,9 @@ impl State {
                 }
             }
         });
-        known.measures.moved += moved_count;
+        if known.caught_up {
+            known.measures.moved += moved_count;
+        }
         read.map_err(|error| ViewError::Unreadable { partition, seq, message: error.to_string() })
     }
 
