@@ -4,7 +4,7 @@
 //!
 //! `make bench ARGS=fold`; `make bench ARGS='fold step 100000'` for one line (README.md of this directory).
 
-use std::alloc::{GlobalAlloc, Layout, System};
+use std::alloc::{GlobalAlloc, Layout};
 use std::hint::black_box;
 use std::io::{BufWriter, Write};
 use std::process::Command;
@@ -25,6 +25,7 @@ use lastseen::fold::{FoldOptions, run};
 use lastseen::log::{Inbox, Scanned};
 use lastseen::wire::decode::{Limits, RawRecord, Scratch, decode};
 use lastseen::wire::encode::{encode_event, encode_event_json};
+use mimalloc::MiMalloc;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use xxhash_rust::xxh3::Xxh3;
@@ -371,26 +372,26 @@ fn count(bytes: isize) {
     }
 }
 
-// SAFETY: everything is left to the system's allocator; counting touches nothing of it.
+// SAFETY: everything is left to the allocator of the program; counting touches nothing of it.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(layout.size() as isize);
-        unsafe { System.alloc(layout) }
+        unsafe { MiMalloc.alloc(layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         count(layout.size() as isize);
-        unsafe { System.alloc_zeroed(layout) }
+        unsafe { MiMalloc.alloc_zeroed(layout) }
     }
 
     unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
         count(-(layout.size() as isize));
-        unsafe { System.dealloc(place, layout) }
+        unsafe { MiMalloc.dealloc(place, layout) }
     }
 
     unsafe fn realloc(&self, place: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         count(size as isize - layout.size() as isize);
-        unsafe { System.realloc(place, layout, size) }
+        unsafe { MiMalloc.realloc(place, layout, size) }
     }
 }
 

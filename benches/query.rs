@@ -15,6 +15,9 @@ use lastseen::query::list::{Request, list};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const NOW: Timestamp = Timestamp::from_millis(1_767_225_600_000);
 
 /// Questions: filter and order, as they stand in an address.

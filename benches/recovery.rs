@@ -17,6 +17,9 @@ use lastseen::log::{Inbox, Scanned, Topic};
 use lastseen::store::{Checkpoint, CheckpointMeta, RocksCheckpoint};
 use lastseen::wire::encode::encode_event;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const START: Timestamp = Timestamp::from_millis(1_767_225_600_000);
 /// Records of a step.
 const STEP: usize = 100_000;

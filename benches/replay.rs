@@ -24,6 +24,9 @@ use lastseen::wire::policy;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const START: i64 = 1_767_225_600_000;
 const EVENTS: usize = 1_000_000;
 const STEP: usize = 10_000;

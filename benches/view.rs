@@ -26,6 +26,9 @@ use lastseen::wire::encode::encode_event;
 use lastseen::wire::partition;
 use lastseen::worker::{Worker, WorkerConfig};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const PARTITIONS: u32 = 4;
 /// Events of one write.
 const BATCH: usize = 10_000;
