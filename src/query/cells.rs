@@ -72,8 +72,10 @@ pub const PROGRESS: Field = Field::after(REASON_CODE, 7);
 pub const LAST_ACTIVITY: Field = Field::after(PROGRESS, 4);
 /// Whether there is a required interval.
 pub const HAS_INTERVAL: Field = Field::after(LAST_ACTIVITY, 1);
+/// 0: not known, or not MQTT; else the version of MQTT of the newest client session, as [`Mqtt`], from 1.
+pub const MQTT: Field = Field::after(HAS_INTERVAL, 2);
 
-const _: () = assert!(HAS_INTERVAL.shift + HAS_INTERVAL.bits <= 64, "the facts of a device fit one word");
+const _: () = assert!(MQTT.shift + MQTT.bits <= 64, "the facts of a device fit one word");
 
 crate::domain::event::words!(
     /// The times of a device that lists can be filtered and sorted by.
@@ -82,6 +84,30 @@ crate::domain::event::words!(
         LastConnect = "lastConnect", LastDisconnect = "lastDisconnect", LastUpdated = "lastUpdated",
     }
 );
+
+crate::domain::event::words!(
+    /// A version of MQTT.
+    Mqtt { V31 = "3.1", V311 = "3.1.1", V5 = "5.0" }
+);
+
+impl Mqtt {
+    /// From what a platform calls it: by version, as `3.1.1` or `MQTTv5`, or by the level of the protocol, as `mqtt4-ws`
+    /// (Watson W24).
+    pub fn from_protocol(text: &str) -> Option<Mqtt> {
+        let text = text.to_ascii_lowercase();
+        let is_named = text.starts_with("mqtt");
+        let version = text.trim_start_matches("mqtt").trim_start_matches(['-', '_', ' ', '/', 'v']);
+        let version = version.split(['-', '_', ' ']).next()?;
+        match version {
+            "3.1" => Some(Mqtt::V31),
+            "3.1.1" => Some(Mqtt::V311),
+            "5.0" | "5" => Some(Mqtt::V5),
+            "3" if is_named => Some(Mqtt::V31),
+            "4" if is_named => Some(Mqtt::V311),
+            _ => None,
+        }
+    }
+}
 
 /// Number of times in a row.
 pub const TIMES: usize = Time::ALL.len();
@@ -190,6 +216,8 @@ impl Cells {
         put(PROGRESS, device.progress().map_or(0, |percent| usize::from(percent) + 1));
         put(LAST_ACTIVITY, device.clocks.kind as usize);
         put(HAS_INTERVAL, usize::from(device.monitoring.minutes.is_some()));
+        let protocol = newest.and_then(|session| session.protocol.as_deref());
+        put(MQTT, protocol.and_then(Mqtt::from_protocol).map_or(0, |version| version as usize + 1));
         let mut cells = Cells {
             word,
             number,
@@ -273,6 +301,17 @@ impl Cells {
         Some(PROGRESS.of(self.word).checked_sub(1)? as u8)
     }
 
+    /// The version of MQTT of the newest client session.
+    pub fn mqtt(&self) -> Option<Mqtt> {
+        Some(Mqtt::ALL[MQTT.of(self.word).checked_sub(1)?])
+    }
+
+    /// Whether a connection, or an activity, is known: what a client connection state tells.
+    #[inline]
+    pub fn has_client_state(&self) -> bool {
+        CONNECTION.of(self.word) != Connection::Unknown as usize || self.time(Time::LastActivity).rank() != 0
+    }
+
     /// The required interval in minutes.
     pub fn minutes(&self) -> Option<i16> {
         (HAS_INTERVAL.of(self.word) == 1).then_some(self.minutes)
@@ -297,6 +336,25 @@ mod tests {
         }
         assert!(moments.is_sorted_by_key(|moment| moment.rank()));
         assert_eq!(Moment::new(Timestamp::MIN).time().millis(), FIRST, "clamped, not lost");
+    }
+
+    #[test]
+    fn versions_of_mqtt_are_known_by_what_platforms_call_them() {
+        for (text, version) in [
+            ("mqtt3", Some(Mqtt::V31)),
+            ("mqtt4", Some(Mqtt::V311)),
+            ("mqtt5-ws", Some(Mqtt::V5)),
+            ("MQTTv3.1.1", Some(Mqtt::V311)),
+            ("MQTT 5.0", Some(Mqtt::V5)),
+            ("mqtt/3.1", Some(Mqtt::V31)),
+            ("5", Some(Mqtt::V5)),
+            ("mqtt-tcp", None),
+            ("3", None),
+            ("wireguard", None),
+            ("", None),
+        ] {
+            assert_eq!(Mqtt::from_protocol(text), version, "{text}");
+        }
     }
 
     #[test]

@@ -86,6 +86,8 @@ pub struct Filter {
     pub name_prefix: Option<String>,
     /// What the id, or in lower case the name, begins with.
     pub search: Option<String>,
+    /// Only devices with a client connection state.
+    has_client_state: bool,
 }
 
 /// A parameter that takes words: its name, the fact, and the numbers of its words.
@@ -140,7 +142,7 @@ pub fn parameters() -> Vec<(String, String)> {
     all.push(("alarm".into(), "any of: none, open, active, acknowledged".into()));
     all.push(("maintenance".into(), "true or false".into()));
     all.push(("reasonCode".into(), "MQTT reason code of the disconnect, 0 to 255 or 0x00 to 0xFF".into()));
-    all.push(("type".into(), "device type, exactly".into()));
+    all.push(("type".into(), "device type, exactly; empty: devices without one".into()));
     all.push(("label".into(), "a label's key, or key:value; said twice, both must hold".into()));
     all.push(("idPrefix".into(), "what the device id begins with".into()));
     all.push(("namePrefix".into(), "what the name begins with, in either case".into()));
@@ -185,6 +187,11 @@ pub fn moment(text: &str, now: Timestamp) -> Result<Timestamp, String> {
 }
 
 impl Filter {
+    /// Takes devices with a client connection state: of which a connection, or an activity, is known (Watson W12).
+    pub fn of_client_states() -> Filter {
+        Filter { has_client_state: true, ..Filter::default() }
+    }
+
     /// Reads one parameter. `false`: it is none of the filter language.
     ///
     /// # Errors
@@ -276,6 +283,9 @@ impl Filter {
             if !(bound.from..bound.below).contains(&cells.time(bound.time).rank()) {
                 return false;
             }
+        }
+        if self.has_client_state && !cells.has_client_state() {
+            return false;
         }
         self.reason_codes.is_empty()
             || cells.reason_code().is_some_and(|code| self.reason_codes.contains(&code))

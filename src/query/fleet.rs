@@ -146,7 +146,7 @@ impl Listed {
     pub fn satisfies(&self, filter: &Filter) -> bool {
         filter.takes_cells(&self.cells)
             && filter.takes_texts(&self.id, self.name.as_deref())
-            && filter.device_type.takes(|wanted| self.device_type.as_deref() == Some(wanted))
+            && filter.device_type.takes(|wanted| self.device_type.as_deref().unwrap_or_default() == wanted)
             && filter.labels.iter().all(|choice| {
                 choice.takes(|wanted| self.labels.as_ref().is_some_and(|labels| carries(labels, wanted)))
             })
@@ -345,7 +345,7 @@ impl Tenant {
                 .map(|number| {
                     filter
                         .device_type
-                        .takes(|wanted| self.types.get(number).is_some_and(|known| **known == *wanted))
+                        .takes(|wanted| self.types.get(number).map_or("", |known| known) == wanted)
                 })
                 .collect(),
         };

@@ -116,7 +116,7 @@ fn term() -> impl Strategy<Value = (&'static str, String)> {
         word("alarm", vec!["none", "open", "active", "acknowledged"]),
         word("disconnectedBy", vec!["client", "server", "network"]),
         word("severity", Severity::ALL.iter().map(|word| word.word()).collect()),
-        word("type", vec!["x", "y"]),
+        word("type", vec!["x", "y", ""]),
         word("label", vec!["k", "k:v", "s:w"]),
         proptest::sample::select(vec!["true", "false"]).prop_map(|word| ("maintenance", word.to_owned())),
         proptest::sample::select(vec!["0", "1,2", "0x03"]).prop_map(|codes| ("reasonCode", codes.to_owned())),
@@ -152,7 +152,7 @@ fn holds(id: &str, device: &Device, (name, value): &(&str, String)) -> bool {
         },
         "severity" => alarm.is_some_and(|alarm| alarm.severity.word() == word),
         "disconnectedBy" => ended_by.is_some_and(|end| end.initiator.word() == word),
-        "type" => device.registration.device_type.as_ref().is_some_and(|fact| *fact.value == *word),
+        "type" => device.registration.device_type.as_ref().map_or("", |fact| &fact.value) == word,
         "label" => match word.split_once(':') {
             Some((key, value)) => labels.get(key).is_some_and(|known| known == value),
             None => labels.contains_key(word),
