@@ -139,6 +139,8 @@ pub struct Http {
     pub requests_per_second: u32,
     /// Whether /metrics takes no token.
     pub open_metrics: bool,
+    /// Whether the Watson IoT face tells client connection states.
+    pub watson_client_state: bool,
 }
 
 /// The configuration, checked.
@@ -435,6 +437,7 @@ fn typed(settings: &[(&'static Key, Setting)], client: &BTreeMap<String, (String
             timeout: millis("http.timeout_ms"),
             requests_per_second: whole("http.requests_per_second") as u32,
             open_metrics: flag("http.open_metrics"),
+            watson_client_state: flag("http.watson_client_state"),
         },
         log: if text("log") == "embedded" { LogKind::Embedded } else { LogKind::Kafka },
         data_dir: PathBuf::from(text("data_dir")),

@@ -69,6 +69,7 @@ pub fn start(
             timeout: http.timeout,
             record_bytes: config.record_bytes,
             open_metrics: http.open_metrics,
+            client_state: http.watson_client_state,
         },
     };
     let tools =

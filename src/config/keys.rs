@@ -406,6 +406,12 @@ pub const KEYS: &[Key] = &[
         false,
         "Whether /metrics takes no token. It names neither tenants nor devices.",
     ),
+    flag(
+        "http.watson_client_state",
+        true,
+        "Whether the Watson IoT face tells client connection states. If not, it answers 403, as that product does while \
+         the feature is not activated.",
+    ),
     text(
         "telemetry.level",
         check::level,

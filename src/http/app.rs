@@ -36,6 +36,8 @@ pub struct Limits {
     pub record_bytes: usize,
     /// Whether `/metrics` needs no token.
     pub open_metrics: bool,
+    /// Whether the Watson IoT face tells client connection states.
+    pub client_state: bool,
 }
 
 impl Default for Limits {
@@ -45,6 +47,7 @@ impl Default for Limits {
             timeout: Duration::from_secs(10),
             record_bytes: 1 << 20,
             open_metrics: false,
+            client_state: true,
         }
     }
 }
@@ -208,6 +211,11 @@ impl Parameters {
     /// Of these names and values.
     pub fn of(pairs: Vec<(String, String)>) -> Parameters {
         Parameters(pairs)
+    }
+
+    /// All of them.
+    pub fn into_pairs(self) -> Vec<(String, String)> {
+        self.0
     }
 
     /// What was not taken yet.

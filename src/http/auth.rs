@@ -249,6 +249,10 @@ pub fn check(text: &str) -> Result<(), String> {
     read_file(text).map(|_| ())
 }
 
+fn unknown() -> Problem {
+    problem::unauthorized("this token is not known here; perhaps it was removed, or is of another service")
+}
+
 /// How many requests one token may make.
 #[derive(Debug)]
 struct Bucket {
@@ -315,16 +319,31 @@ impl Tokens {
         self.known.read().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
-    /// Who asks.
+    /// Who asks. The user of basic authentication must be the name of the token.
     ///
     /// # Errors
     /// Nobody, nobody we know, or too often.
     pub fn who(&self, headers: &HeaderMap) -> Result<Arc<Token>, Problem> {
-        let unknown = || {
-            problem::unauthorized(
-                "this token is not known here; perhaps it was removed, or is of another service",
-            )
-        };
+        let (token, user) = self.known(headers)?;
+        if user.is_some_and(|user| user != token.name) {
+            return Err(unknown());
+        }
+        self.count(&token.name)?;
+        Ok(token)
+    }
+
+    /// Who asks, whatever the user of basic authentication is called; and what they are called. The secret alone says who
+    /// it is: the clients of other products have user names of their own.
+    ///
+    /// # Errors
+    /// As [`Tokens::who`].
+    pub fn who_by_secret(&self, headers: &HeaderMap) -> Result<(Arc<Token>, Option<String>), Problem> {
+        let found = self.known(headers)?;
+        self.count(&found.0.name)?;
+        Ok(found)
+    }
+
+    fn known(&self, headers: &HeaderMap) -> Result<(Arc<Token>, Option<String>), Problem> {
         let said = headers.get(header::AUTHORIZATION).ok_or_else(|| match self.is_empty() {
             true => problem::unauthorized(
                 "no tokens are set up: `lastseen token` makes one, http.tokens names the file for it",
@@ -347,11 +366,7 @@ impl Tokens {
         };
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
         let token = known.get(&SecretHash::of(&secret)).ok_or_else(unknown)?;
-        if user.is_some_and(|user| user != token.name) {
-            return Err(unknown());
-        }
-        self.count(&token.name)?;
-        Ok(Arc::clone(token))
+        Ok((Arc::clone(token), user))
     }
 
     fn count(&self, name: &str) -> Result<(), Problem> {

@@ -27,6 +27,9 @@ pub struct Problem {
     /// Of several things, what was wrong with each.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<ItemProblem>,
+    /// What it is about, a parameter or an id: faces tell it apart from the rest.
+    #[serde(skip)]
+    pub about: Option<Box<str>>,
 }
 
 /// What was wrong with one of several things.
@@ -51,6 +54,7 @@ macro_rules! problems {
                 detail: detail.into(),
                 reason: None,
                 errors: Vec::new(),
+                about: None,
             }
         })+
 
@@ -92,6 +96,12 @@ impl Problem {
         self
     }
 
+    /// With the parameter or the id that it is about.
+    pub fn about(mut self, what: &str) -> Problem {
+        self.about = Some(what.into());
+        self
+    }
+
     /// With what is wrong with each of several things.
     pub fn of_items(mut self, errors: Vec<ItemProblem>) -> Problem {
         self.errors = errors;
@@ -101,7 +111,7 @@ impl Problem {
 
 impl From<BadFilter> for Problem {
     fn from(bad: BadFilter) -> Problem {
-        bad_request(bad.to_string())
+        bad_request(bad.to_string()).about(&bad.name)
     }
 }
 

@@ -8,7 +8,7 @@ use utoipa::{PartialSchema, ToSchema};
 
 use super::app::App;
 use super::auth::Need;
-use super::{commands, devices, health, ingest, live, metrics, openapi, page, policy, shapes};
+use super::{commands, devices, face, health, ingest, live, metrics, openapi, page, policy, shapes};
 
 /// A schema and the schemas that it speaks of.
 pub struct Shape {
@@ -536,6 +536,7 @@ pub const ROUTES: &[Route] = &[
     page("GET", "/page.css", None, "The style of all pages", || get(page::frame::css)),
     page("GET", "/page.js", None, "What makes pages live", || get(page::frame::js)),
     page("GET", "/page.svg", None, "The icon of the browser's tab", || get(page::frame::svg)),
+    page("GET", "/docs/{face}", None, "What the people of another product find here", || get(face::page)),
     page("GET", "/tenants/{tenant}", READ, "The fleet", || get(page::fleet::fleet)),
     page("GET", "/tenants/{tenant}/alarms", READ, "The alarms", || get(page::lists::alarms)),
     page("GET", "/tenants/{tenant}/connections", READ, "The connection log", || {

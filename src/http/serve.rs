@@ -31,6 +31,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 
 use super::app::{App, Base};
+use super::face;
 use super::page::refusal;
 use super::problem::{self, Problem};
 use super::routes;
@@ -304,13 +305,13 @@ impl AsyncWrite for Patient {
 
 /// Everything that a request meets.
 fn router(app: App) -> Router {
-    let quick = routes::router(false).layer(middleware::from_fn_with_state(app.clone(), in_time));
+    let quick = routes::router(false)
+        .merge(face::router())
+        .layer(middleware::from_fn_with_state(app.clone(), in_time));
     quick
         .merge(routes::router(true))
-        .fallback(|| async { problem::not_found("there is no such route; /v1/openapi.json lists them") })
-        .method_not_allowed_fallback(|| async {
-            problem::method("this route knows other methods; /v1/openapi.json lists them")
-        })
+        .fallback(face::no_route)
+        .method_not_allowed_fallback(face::no_method)
         .layer(DefaultBodyLimit::max(app.limits.body_bytes))
         .layer(CatchPanicLayer::custom(|_: Box<dyn std::any::Any + Send>| {
             problem::internal("the request ended in a panic; this is a bug in Lastseen").into_response()
@@ -340,6 +341,7 @@ async fn in_time(State(app): State<App>, request: Request, next: Next) -> Respon
 async fn every_answer(State(app): State<App>, request: Request, next: Next) -> Response {
     let may_have_body = !request.body().is_end_stream() && request.version() < Version::HTTP_2;
     let page = refusal::wants_page(request.uri(), request.headers()).then(|| request.uri().path().to_owned());
+    let face = face::of(request.uri().path());
     let mut response = if is_forged(&request) {
         let why = "a page of another site sent this; a browser adds its user's credentials to such a request by itself";
         problem::forbidden(why).into_response()
@@ -353,7 +355,9 @@ async fn every_answer(State(app): State<App>, request: Request, next: Next) -> R
         // Of the framework, in plain text.
         response = plain_problem(status, app.limits.body_bytes).into_response();
     }
-    if let Some(path) = page {
+    if let Some(face) = face {
+        response = face.told(response);
+    } else if let Some(path) = page {
         response = refusal::as_page(response, &path, app.clock.now());
     }
     app.served.answered(response.status().as_u16());

@@ -6,6 +6,8 @@ mod browser;
 mod cli;
 mod engine;
 #[cfg(feature = "http")]
+mod faces;
+#[cfg(feature = "http")]
 mod http;
 #[cfg(feature = "kafka")]
 mod kafka;

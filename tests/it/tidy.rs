@@ -106,7 +106,8 @@ const PURE: &[(&str, &[&str])] = &[
 const LINES_MAX: usize = 600;
 
 /// The documents whose links are followed.
-const DOCUMENTS: [&str; 3] = ["README.md", "ARCHITECTURE.md", "deploy/RUNBOOK.md"];
+const DOCUMENTS: [&str; 4] =
+    ["README.md", "ARCHITECTURE.md", "deploy/RUNBOOK.md", "src/http/face/watson/README.md"];
 
 // ---- reading the sources ----------------------------------------------------------------------------------------
 
