@@ -8,7 +8,7 @@ export PATH := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
 help:
 	@echo "make demo    builds Lastseen and runs all of it in one process, with a simulated fleet"
 	@echo "             DEVICES=500  SPEED=10  ARGS='…' (further arguments; ARGS=--help lists them)"
-	@echo "make test    everything: format, build, clippy, tests, docs, fuzz-smoke, the page in a real browser, a real Kafka"
+	@echo "make test    everything: format, build, clippy, tests, docs, fuzz-smoke, the page in a real browser, other vendors' clients, a real Kafka"
 	@echo "             STAGES='fmt clippy' runs some of the stages; KAFKA_BROKERS=host:port uses that cluster"
 	@echo "make bench   the benchmarks  (ARGS='…': a filter and further arguments)"
 	@echo "make simulate  the whole processor over brokers, disks and clocks that misbehave, from seeds"

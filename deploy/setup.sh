@@ -4,6 +4,7 @@
 #   deploy/setup.sh                what the build needs
 #   deploy/setup.sh --with-kafka   also what the Kafka that the tests start needs (Java, Maven)
 #   deploy/setup.sh --with-browser also the browser in which the tests look at the page
+#   deploy/setup.sh --with-sdks    also the Python with which the tests run the vendors' own clients
 #   deploy/setup.sh --check        installs nothing; exit 1 if something is missing
 set -euo pipefail
 
@@ -12,18 +13,19 @@ cargo_home=${CARGO_HOME:-${HOME:-/root}/.cargo}
 if [ -d "$cargo_home/bin" ]; then PATH=$cargo_home/bin:$PATH; fi
 rust_wanted=$(sed -n 's/^rust-version *= *"\(.*\)"/\1/p' Cargo.toml)
 
-with_kafka="" with_browser="" check_only=""
+with_kafka="" with_browser="" with_sdks="" check_only=""
 for arg in "$@"; do
   case $arg in
     --with-kafka) with_kafka=yes ;;
     --with-browser) with_browser=yes ;;
+    --with-sdks) with_sdks=yes ;;
     --check) check_only=yes ;;
     --help | -h)
-      sed -n '2,7s/^# \{0,1\}//p' "$0"
+      sed -n '2,8s/^# \{0,1\}//p' "$0"
       exit 0
       ;;
     *)
-      echo "setup: unknown argument $arg (--with-kafka, --with-browser, --check)" >&2
+      echo "setup: unknown argument $arg (--with-kafka, --with-browser, --with-sdks, --check)" >&2
       exit 2
       ;;
   esac
@@ -86,6 +88,7 @@ is_there() {
     maven) has mvn || deploy/kafka/broker have ;; # Maven only fetches: not needed where the jars are
     timeout) has timeout ;;
     browser) has chromium && has chromedriver ;;
+    python) has python3 && python3 -c 'import ensurepip, venv' 2>/dev/null ;;
   esac
 }
 
@@ -100,6 +103,7 @@ purpose() {
     java) echo "a JDK, 17 or newer: the Kafka that the tests start, and its tools" ;;
     maven) echo "Maven: fetches that Kafka" ;;
     timeout) echo "GNU timeout: ends a Kafka that was left behind" ;;
+    python) echo "Python 3 with venv and pip: the clients of other products, which the tests run" ;;
     browser) echo "Chromium and its driver (the commands chromium and chromedriver): the tests look at the page with them" ;;
   esac
 }
@@ -114,12 +118,14 @@ package() { # manager, need
     apt:java) apt_jdk ;;
     apt:maven) echo maven ;;
     apt:browser) echo chromium chromium-driver ;;
+    apt:python) echo python3 python3-venv ;;
     dnf:compiler) echo gcc gcc-c++ make ;;
     dnf:clang) echo clang clang-devel ;;
     dnf:pkg-config) echo pkgconf-pkg-config ;;
     dnf:openssl) echo openssl-devel ;;
     dnf:zlib) echo zlib-devel ;;
     dnf:browser) echo chromium chromedriver ;;
+    dnf:python) echo python3 ;;
     dnf:java) echo java-21-openjdk-devel ;;
     pacman:compiler) echo base-devel ;;
     pacman:clang) echo clang ;;
@@ -127,6 +133,7 @@ package() { # manager, need
     pacman:openssl) echo openssl ;;
     pacman:zlib) echo zlib ;;
     pacman:browser) echo chromium ;;
+    pacman:python) echo python ;;
     pacman:java) echo jdk21-openjdk ;;
     apk:compiler) echo build-base bash linux-headers ;;
     apk:clang) echo clang clang-dev ;;
@@ -134,6 +141,7 @@ package() { # manager, need
     apk:openssl) echo openssl-dev ;;
     apk:zlib) echo zlib-dev ;;
     apk:browser) echo chromium chromium-chromedriver ;;
+    apk:python) echo python3 ;;
     apk:java) echo openjdk21-jdk ;;
     brew:compiler) ;; # comes with Apple's command line tools
     brew:clang) echo llvm ;;
@@ -141,6 +149,7 @@ package() { # manager, need
     brew:openssl) echo openssl@3 ;;
     brew:zlib) echo zlib ;;
     brew:browser) echo chromium chromedriver ;;
+    brew:python) echo python ;;
     brew:java) echo openjdk@21 ;;
     *:maven) echo maven ;;
     apt:rust) if [ -n "$(apt_candidate rustup)" ]; then echo rustup; fi ;;
@@ -174,6 +183,7 @@ apt_jdk() {
 needs="compiler clang pkg-config openssl zlib rust"
 if [ -n "$with_kafka" ]; then needs="$needs java maven timeout"; fi
 if [ -n "$with_browser" ]; then needs="$needs browser"; fi
+if [ -n "$with_sdks" ]; then needs="$needs python"; fi
 
 missing=""
 look() {
@@ -184,7 +194,7 @@ look() {
 }
 
 finish() {
-  say "all there: C++ compiler, libclang, OpenSSL, zlib, Rust $(rust_version)${with_kafka:+, Java $(java_version)}${with_browser:+, Chromium}"
+  say "all there: C++ compiler, libclang, OpenSSL, zlib, Rust $(rust_version)${with_kafka:+, Java $(java_version)}${with_browser:+, Chromium}${with_sdks:+, Python}"
   exit 0
 }
 

@@ -1,5 +1,6 @@
 //! The interfaces of other products, as their clients meet them.
 
+mod sdk;
 mod watson;
 
 use base64::Engine as _;
