@@ -37,7 +37,7 @@ pub struct FeedConfig {
     pub checkpoint: Duration,
     /// For how long the past is kept.
     pub kept: Option<Millis>,
-    /// Changes that the live feed keeps for those who come back.
+    /// Changes that the live feed keeps for those who come back, counted as [`super::live::Live::new`] says.
     pub window: usize,
 }
 

@@ -64,6 +64,8 @@ impl Mark {
 #[derive(Debug, Default)]
 struct Window {
     changes: VecDeque<Arc<Change>>,
+    /// The sum of their weights.
+    weight: usize,
     /// Number of the first of them, counted from the start of the process.
     first: u64,
     /// The last entry of each partition that is not in the window in full.
@@ -77,12 +79,16 @@ pub struct Live {
     size: usize,
 }
 
+fn weight(change: &Change) -> usize {
+    1 + change.outputs.len()
+}
+
 /// Why a client cannot go on where it stood.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Behind;
 
 impl Live {
-    /// A feed that keeps so many changes.
+    /// A feed that keeps so many changes, outputs counted as changes: one device may have told thousands at once.
     pub fn new(size: usize) -> Live {
         Live { window: RwLock::default(), size }
     }
@@ -97,12 +103,14 @@ impl Live {
         let Some(last) = changes.last_mut() else { return };
         last.is_last = true;
         let mut window = self.window.write().unwrap_or_else(PoisonError::into_inner);
+        window.weight += changes.iter().map(weight).sum::<usize>();
         window.changes.extend(changes.into_iter().map(Arc::new));
-        while window.changes.len() > self.size {
-            if let Some(gone) = window.changes.pop_front() {
-                window.first += 1;
-                window.floor.pass(gone.partition, gone.seq);
-            }
+        while window.weight > self.size
+            && let Some(gone) = window.changes.pop_front()
+        {
+            window.first += 1;
+            window.weight -= weight(&gone);
+            window.floor.pass(gone.partition, gone.seq);
         }
     }
 
@@ -144,6 +152,8 @@ impl Live {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::effect::{Cause, Effect, EffectKind, Origin, Rule, StatusChange};
+    use crate::domain::time::Timestamp;
 
     fn change(partition: u32, seq: u64) -> Change {
         let (tenant, device_id) = ("acme".into(), "pump".into());
@@ -182,6 +192,39 @@ mod tests {
         assert_eq!(seqs(&live, &Mark(vec![11, 20])), Ok(vec![(1, 21), (0, 12), (0, 13)]));
         assert_eq!(live.read(0, 10).unwrap_err(), Behind, "a slow reader is told");
         assert_eq!(live.read(live.end(), 10).map(|(changes, _)| changes.len()), Ok(0));
+    }
+
+    #[test]
+    fn a_change_that_told_much_takes_the_room_of_many() {
+        let told = || {
+            let cause = Cause {
+                rule: Rule::Activity,
+                origin: Origin::Clock,
+                deadline: None,
+                event_id: None,
+                sentence: String::new(),
+            };
+            let kind =
+                EffectKind::Status(StatusChange { changes: Vec::new(), progress: None, retracts: None });
+            let (at, recorded_at) = (Timestamp::NEVER, Timestamp::NEVER);
+            Output {
+                tenant: "acme".into(),
+                device_id: "pump".into(),
+                birth: at,
+                effect: Effect { sequence: 1, at, recorded_at, cause, kind },
+            }
+        };
+        let live = Live::new(5);
+        for seq in 1..=3 {
+            live.publish(vec![Change { outputs: vec![told()], ..change(0, seq) }]);
+        }
+        assert_eq!(seqs(&live, &Mark(vec![1])), Ok(vec![(0, 2), (0, 3)]), "two changes, each told one thing");
+        live.publish(vec![Change { outputs: vec![told(), told(), told()], ..change(0, 4) }]);
+        assert_eq!(seqs(&live, &Mark(vec![2])), Err(Behind));
+        assert_eq!(seqs(&live, &Mark(vec![3])), Ok(vec![(0, 4)]));
+        live.publish(vec![Change { outputs: vec![told(); 9], ..change(0, 5) }]);
+        assert_eq!(seqs(&live, &Mark(vec![4])), Err(Behind), "more than there is room for is not kept");
+        assert_eq!(seqs(&live, &Mark(vec![5])), Ok(vec![]));
     }
 
     #[test]
