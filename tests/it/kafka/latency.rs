@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use lastseen::wire::partition;
@@ -18,6 +18,8 @@ use crate::broker::{self, Broker};
 
 const PARTITIONS: u32 = 4;
 const PATIENCE: Duration = Duration::from_secs(600);
+/// So long a client may take to read what is committed.
+const LISTENING: Duration = Duration::from_secs(30);
 
 #[test]
 fn commits_and_recovery_are_measured() {
@@ -158,11 +160,12 @@ impl Bench {
     /// One event every 20 ms; how long each took until a client read its entry in the connection log.
     fn probe(&self, time: Duration) -> Vec<Duration> {
         let consumer = reader(&self.site.brokers, &[self.site.topic("connection-log")], PARTITIONS);
-        let stop = AtomicBool::new(false);
+        let (stop, heard) = (AtomicBool::new(false), AtomicUsize::new(0));
         std::thread::scope(|scope| {
             let listener = scope.spawn(|| {
                 let mut seen: BTreeMap<u64, Instant> = BTreeMap::new();
                 while !stop.load(Ordering::Relaxed) {
+                    heard.store(seen.len(), Ordering::Relaxed);
                     let Some(Ok(message)) = consumer.poll(Duration::from_millis(5)) else { continue };
                     let at = Instant::now();
                     let said: Value =
@@ -183,7 +186,11 @@ impl Bench {
             }
             self.flush();
             self.consumed(self.counts.sent.load(Ordering::Relaxed));
-            std::thread::sleep(Duration::from_millis(500));
+            // All of them, as a rule; what is missing in the end is told below.
+            let waiting = Instant::now();
+            while heard.load(Ordering::Relaxed) < sent.len() && waiting.elapsed() < LISTENING {
+                std::thread::sleep(Duration::from_millis(10));
+            }
             stop.store(true, Ordering::Relaxed);
             let seen = listener.join().expect("it read");
             let times: Vec<Duration> = sent
