@@ -226,7 +226,7 @@ impl Transactor {
                         format!(
                             "a transaction is still open in {name}, partition {partition}, below offset {end}; to write on \
                              could publish what was taken back. If this lasts, the brokers lost the mark of its end: \
-                             `kafka-transactions.sh find-hanging` finds it, `abort` ends it"
+                             stop this process, `kafka-transactions.sh find-hanging` finds it, `abort` ends it, then start"
                         ),
                     ));
                 }

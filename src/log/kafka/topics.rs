@@ -429,7 +429,8 @@ pub fn create(config: &KafkaConfig, topics: &[Wanted]) -> Result<(), LogError> {
             return Err(admin.inner().context().explain(format!("{ACTION}: {name}"), code, ""));
         }
     }
-    let until = Instant::now() + config.request_timeout;
+    // A broker that has much to do tells its clients of new topics late: many requests may see none of them.
+    let until = Instant::now() + config.request_timeout * 6;
     loop {
         let cluster = inspect(config)?;
         let known = |want: &Wanted| cluster.topics.get(&want.name).is_some_and(|topic| topic.partitions > 0);
