@@ -113,8 +113,8 @@ pub fn read_numbers<const N: usize>(bytes: &[u8]) -> Option<[u64; N]> {
     if bytes.len() != 8 * N {
         return None;
     }
-    for (value, chunk) in values.iter_mut().zip(bytes.chunks_exact(8)) {
-        *value = u64::from_be_bytes(chunk.try_into().ok()?);
+    for (value, chunk) in values.iter_mut().zip(bytes.as_chunks().0) {
+        *value = u64::from_be_bytes(*chunk);
     }
     Some(values)
 }
