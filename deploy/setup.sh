@@ -11,6 +11,8 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 cargo_home=${CARGO_HOME:-${HOME:-/root}/.cargo}
 if [ -d "$cargo_home/bin" ]; then PATH=$cargo_home/bin:$PATH; fi
+# What is installed where there is none: a newer one may have lints that nobody here has met yet.
+rust_tested=1.95
 rust_wanted=$(sed -n 's/^rust-version *= *"\(.*\)"/\1/p' Cargo.toml)
 
 with_kafka="" with_browser="" with_sdks="" check_only=""
@@ -309,19 +311,19 @@ rust_failed() { # log, what
 install_rust() {
   if ! has rustup && [ -n "$(apt_candidate rustup)" ]; then apt_install rustup ca-certificates; fi
   if has rustup; then
-    say "installing the stable Rust toolchain by rustup"
-    rustup toolchain install stable --profile minimal --component clippy --component rustfmt >"$log" 2>&1 ||
-      rust_failed "$log" "rustup could not install the stable toolchain"
+    say "installing Rust $rust_tested by rustup"
+    rustup toolchain install "$rust_tested" --profile minimal --component clippy --component rustfmt >"$log" 2>&1 ||
+      rust_failed "$log" "rustup could not install Rust $rust_tested"
     if ! is_there rust; then
       say "making it rustup's default"
-      rustup default stable >"$log" 2>&1 || rust_failed "$log" "rustup could not make it the default"
+      rustup default "$rust_tested" >"$log" 2>&1 || rust_failed "$log" "rustup could not make it the default"
     fi
   else
     say "this release has no package of rustup: trying Rust's official installer, for this user only"
     if ! has curl; then apt_install curl ca-certificates; fi
     curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs -o "$log.sh" >"$log" 2>&1 ||
       rust_failed "$log" "Rust's installer could not be fetched: install Rust by hand, then run this again;"
-    sh "$log.sh" -y --profile minimal --component clippy --component rustfmt >"$log" 2>&1 ||
+    sh "$log.sh" -y --default-toolchain "$rust_tested" --profile minimal --component clippy --component rustfmt >"$log" 2>&1 ||
       rust_failed "$log" "Rust's installer failed: install Rust by hand, then run this again;"
     say "Rust is in $cargo_home/bin (new shells find it; make looks there by itself)"
   fi

@@ -322,7 +322,7 @@ fn kill_child() {
         for thread in 0..2_u32 {
             let (log, say) = (log.clone(), &say);
             scope.spawn(move || {
-                for n in 0.. {
+                for n in 0..=u64::MAX {
                     let offset =
                         log.append(&[record(CONNECTIONS, thread, &format!("in {thread} {n}"))]).unwrap()[0];
                     say(format!("A {thread} {offset} in {thread} {n}\n"));
@@ -331,7 +331,7 @@ fn kill_child() {
         }
         let mut member = log.member().unwrap();
         let began = log.bounds(Topic::Journal, 0).unwrap().high;
-        for n in began.. {
+        for n in began..=u64::MAX {
             let n = n.to_string();
             // Three places that must agree whatever happens: an output of each partition, the journal, the offsets.
             let records: Vec<_> = [(Topic::Status, 0), (Topic::Status, 1), (Topic::Journal, 0)]
