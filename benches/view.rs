@@ -17,7 +17,7 @@ use lastseen::domain::time::{Millis, Timestamp};
 use lastseen::engine::step::Settings;
 use lastseen::log::embedded::{EmbeddedConfig, EmbeddedLog};
 use lastseen::log::{Append, OutRecord, Topic};
-use lastseen::query::feed::{FeedConfig, feed};
+use lastseen::query::feed::{FeedConfig, feed, readers};
 use lastseen::query::history::History;
 use lastseen::query::view::View;
 use lastseen::stats::Stats;
@@ -154,7 +154,8 @@ fn following(log: &EmbeddedLog, clock: &Clock, database: &Path, act: impl FnOnce
     let view = View::new(history, PARTITIONS, config.window);
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        scope.spawn(|| feed(&view, &mut log.clone(), clock, &config, &stop).expect("the view follows"));
+        let readers = (0..readers(PARTITIONS)).map(|_| Box::new(log.clone()) as _).collect();
+        scope.spawn(|| feed(&view, readers, clock, &config, &stop).expect("the view follows"));
         act(&view);
         stop.store(true, Ordering::Relaxed);
     });

@@ -11,7 +11,7 @@ use lastseen::config::{Config, Role};
 use lastseen::http::auth::Tokens;
 use lastseen::http::{Limits, ServerConfig, Service, ServiceConfig, ServiceError, StartError, Tls, Tools};
 use lastseen::log::{Append, Archive};
-use lastseen::query::feed::FeedConfig;
+use lastseen::query::feed::{self, FeedConfig};
 use lastseen::stats::Stats;
 use tracing::{info, warn};
 
@@ -25,11 +25,12 @@ pub fn is_wanted(config: &Config) -> bool {
     config.role != Role::Processor && config.http.listen.is_some()
 }
 
-/// Starts it over a log; `None`: its port is taken, and the processor goes on without it. `pause`: how long to wait when there is nothing new.
+/// Starts it over a log that `open` makes readers of; `None`: its port is taken, and the processor goes on without it.
+/// `pause`: how long to wait when there is nothing new.
 pub fn start(
     config: &Config,
     log_name: &str,
-    archive: Box<dyn Archive>,
+    open: &dyn Fn() -> anyhow::Result<Box<dyn Archive>>,
     append: Box<dyn Append>,
     stats: Option<Arc<Stats>>,
     pause: Duration,
@@ -72,8 +73,9 @@ pub fn start(
             client_state: http.watson_client_state,
         },
     };
+    let archives = (0..feed::readers(config.partitions)).map(|_| open()).collect::<anyhow::Result<_>>()?;
     let tools =
-        Tools { archive, append: Some(append), tokens: Arc::new(tokens), clock: Clock::host(), stats };
+        Tools { archives, append: Some(append), tokens: Arc::new(tokens), clock: Clock::host(), stats };
     let started = match Service::start(&service, tools) {
         Ok(started) => started,
         // A port that is taken must not keep verdicts from being published.
@@ -100,8 +102,8 @@ pub fn alone(config: &Config, stop: &AtomicBool) -> anyhow::Result<()> {
     let log_name = super::kafka::log_name(config, &super::kafka::cluster_id(config)?);
     std::fs::create_dir_all(&config.data_dir)
         .with_context(|| format!("cannot make the state directory {}", config.data_dir.display()))?;
-    let (archive, append) = (super::kafka::archive(config)?, super::kafka::appender(config)?);
-    let _service = start(config, &log_name, archive, append, None, KAFKA_PAUSE)?;
+    let append = super::kafka::appender(config)?;
+    let _service = start(config, &log_name, &|| super::kafka::archive(config), append, None, KAFKA_PAUSE)?;
     while !stop.load(Ordering::SeqCst) {
         std::thread::sleep(Duration::from_millis(100));
     }

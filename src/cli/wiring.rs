@@ -61,9 +61,10 @@ fn query_of_embedded(
     if !service::is_wanted(config) {
         return Ok(None);
     }
-    let (archive, append) = (Box::new(log.clone()), Box::new(log.clone()));
+    let archive = || -> anyhow::Result<Box<dyn Archive>> { Ok(Box::new(log.clone())) };
+    let append = Box::new(log.clone());
     let stats = Some(Arc::clone(stats));
-    service::start(config, EMBEDDED, archive, append, stats, service::EMBEDDED_PAUSE)
+    service::start(config, EMBEDDED, &archive, append, stats, service::EMBEDDED_PAUSE)
 }
 
 #[cfg(not(feature = "http"))]
@@ -203,7 +204,7 @@ fn kafka(config: &Config, instance: &Instance, stop: &AtomicBool) -> anyhow::Res
     let _service = if super::service::is_wanted(config) {
         let append = super::kafka::appender(config)?;
         let pause = super::service::KAFKA_PAUSE;
-        super::service::start(config, &name, archive()?, append, Some(Arc::clone(&stats)), pause)?
+        super::service::start(config, &name, &archive, append, Some(Arc::clone(&stats)), pause)?
     } else {
         None
     };

@@ -48,7 +48,7 @@ pub(super) fn start(
             limits: Limits::default(),
         };
         let tools = Tools {
-            archive: Box::new(log.clone()),
+            archives: vec![Box::new(log.clone())],
             append: Some(Box::new(log.clone())),
             tokens: Arc::new(tokens),
             clock: clock.clone(),

@@ -1,5 +1,6 @@
 //! A place in one partition of one topic, from which records are taken one by one, read in chunks.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
 
@@ -42,6 +43,11 @@ impl Record {
             value: record.value.map(<[u8]>::to_vec),
             headers: record.headers.to_vec(),
         }
+    }
+
+    /// Its key as text; empty without one.
+    pub fn key(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(self.key.as_deref().unwrap_or_default())
     }
 
     /// Whether it is, byte for byte, what was to be written.

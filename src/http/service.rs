@@ -36,8 +36,8 @@ pub struct ServiceConfig {
 
 /// What the query side works with.
 pub struct Tools {
-    /// Reads the log.
-    pub archive: Box<dyn Archive>,
+    /// Read the log, one at least: as many partitions are followed at a time while the view catches up.
+    pub archives: Vec<Box<dyn Archive>>,
     /// Writes commands and events; `None`: they are refused.
     pub append: Option<Box<dyn Append>>,
     /// Who may.
@@ -84,7 +84,7 @@ impl Service {
             tracing::warn!("the view: {why}");
         }
         let view = Arc::new(View::new(history, config.partitions, config.feed.window));
-        let Tools { mut archive, append, tokens, clock, stats } = tools;
+        let Tools { archives, append, tokens, clock, stats } = tools;
         let base = Base {
             view: Arc::clone(&view),
             append,
@@ -98,7 +98,7 @@ impl Service {
         let stop = Arc::new(AtomicBool::new(false));
         let (flag, fed, feeding) = (Arc::clone(&stop), Arc::clone(&view), config.feed.clone());
         let thread = std::thread::Builder::new().name("view".to_owned()).spawn(move || {
-            if let Err(error) = feed(&fed, &mut *archive, &clock, &feeding, &flag) {
+            if let Err(error) = feed(&fed, archives, &clock, &feeding, &flag) {
                 tracing::error!(%error, "the view ends; the processor is not concerned");
                 fed.fail(error.to_string());
             }

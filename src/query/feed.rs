@@ -2,10 +2,12 @@
 //!
 //! A partition that was followed before goes on: rows come from the view's own database, clocks from its last
 //! checkpoint and the packs behind it. One that was not, or whose journal no longer joins, is made from the rows of
-//! `devices.state` and all entries that are still there. A past that was kept stays in either case.
+//! `devices.state` and all entries that are still there. A past that was kept stays in either case. Until all have
+//! caught up, several partitions are followed at a time, each with a reader of the log for itself.
 
 use std::ops::ControlFlow;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::clock::Clock;
@@ -20,10 +22,16 @@ use crate::log::Topic;
 use crate::wire::row;
 
 use super::history::{HistoryError, Position};
-use super::view::{Standing, View, ViewError};
+use super::view::{Standing, Told, View, ViewError};
 
 /// Entries that are applied of one partition before the next is looked at.
 const TURN: usize = 200;
+
+/// Partitions that are made anew at a time, at most. Each has a reader of the log for so long.
+const READERS: usize = 4;
+
+/// Rows of `devices.state` that are read before the view is changed by them: readers of the view get in between.
+const ROWS: usize = 500;
 
 /// How often it looks how much of the inputs is not consumed yet: a request for each of them.
 const LAG_EVERY: Duration = Duration::from_secs(5);
@@ -103,13 +111,24 @@ struct Chase {
     begun: bool,
 }
 
-/// Follows all partitions of the view until `stop`. A log that does not answer is asked again.
+/// How many readers of the log [`feed`] can use for so many partitions on this machine.
+pub fn readers(partitions: u32) -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    cores.min(READERS).min(partitions as usize).max(1)
+}
+
+/// Follows all partitions of the view until `stop`. A log that does not answer is asked again. While it catches up it
+/// follows as many partitions at a time as there are `readers`, afterwards with the first of them, and the others are
+/// given back.
 ///
 /// # Errors
 /// The database fails, or the log holds what cannot be read.
+///
+/// # Panics
+/// Without a reader.
 pub fn feed(
     view: &View,
-    archive: &mut dyn Archive,
+    mut readers: Vec<Box<dyn Archive>>,
     clock: &Clock,
     config: &FeedConfig,
     stop: &AtomicBool,
@@ -121,7 +140,7 @@ pub fn feed(
     let mut kept_at = clock.elapsed();
     let mut looked_at = None;
     while !stop.load(Ordering::Relaxed) {
-        let mut is_idle = true;
+        let archive = readers.first_mut().expect("there is a reader");
         let ends = match archive.settled_of(&journals) {
             Ok(ends) => ends,
             Err(error) if error.retriable => {
@@ -130,19 +149,14 @@ pub fn feed(
             }
             Err(error) => return Err(error.into()),
         };
-        for (chase, end) in chases.iter_mut().zip(ends) {
-            match chase.turn(view, archive, end) {
-                Ok(applied) => is_idle &= applied == 0,
-                Err(error) if error.is_retriable() => {
-                    tracing::warn!(partition = chase.partition, %error, "the view cannot follow; it tries again");
-                }
-                Err(error) => return Err(error),
-            }
+        let is_idle = turns(view, &mut readers, &mut chases, &ends, stop)? == 0;
+        if readers.len() > 1 && view.is_caught_up() {
+            readers.truncate(1);
         }
         let now = clock.elapsed();
         if looked_at.is_none_or(|before| now.saturating_sub(before) >= LAG_EVERY) {
             looked_at = Some(now);
-            look_at_inputs(view, archive);
+            look_at_inputs(view, &mut *readers[0]);
         }
         if clock.elapsed().saturating_sub(kept_at) >= config.checkpoint {
             kept_at = clock.elapsed();
@@ -156,6 +170,47 @@ pub fn feed(
         }
     }
     Ok(view.checkpoint()?)
+}
+
+/// Applies what is new of every partition, shared among the readers; how many entries that was. After `stop` none is
+/// begun.
+fn turns(
+    view: &View,
+    readers: &mut [Box<dyn Archive>],
+    chases: &mut [Chase],
+    ends: &[u64],
+    stop: &AtomicBool,
+) -> Result<usize, FeedError> {
+    let applied = AtomicUsize::new(0);
+    let waiting = Mutex::new(chases.iter_mut().zip(ends));
+    let work = |archive: &mut dyn Archive| -> Result<(), FeedError> {
+        while !stop.load(Ordering::Relaxed) {
+            let next = waiting.lock().unwrap_or_else(PoisonError::into_inner).next();
+            let Some((chase, end)) = next else { break };
+            match chase.turn(view, archive, *end) {
+                Ok(count) => {
+                    applied.fetch_add(count, Ordering::Relaxed);
+                }
+                Err(error) if error.is_retriable() => {
+                    tracing::warn!(partition = chase.partition, %error, "the view cannot follow; it tries again");
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    };
+    let (first, others) = readers.split_first_mut().expect("there is a reader");
+    std::thread::scope(|scope| {
+        let work = &work;
+        let others: Vec<_> = others.iter_mut().map(|other| scope.spawn(move || work(&mut **other))).collect();
+        let mut result = work(&mut **first);
+        for other in others {
+            let ended = other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            result = result.and(ended);
+        }
+        result
+    })?;
+    Ok(applied.into_inner())
 }
 
 /// Notes how much of the inputs is not consumed yet. A log that does not answer is asked again the next time.
@@ -185,7 +240,8 @@ fn restore(view: &View) -> Result<(), FeedError> {
         view.history.rows(|partition, key, value| {
             let seq = row::entry_of(value).unwrap_or_default();
             if partition < partitions
-                && let Err(error) = state.row(partition, seq, key, Some(value), &mut unused)
+                && let Err(error) = Told::read(partition, seq, key, Some(value))
+                    .map(|told| state.row(partition, key, told, Some(value), &mut unused))
             {
                 problem = Some(error);
             }
@@ -309,38 +365,48 @@ impl Chase {
         batch.position(partition, &Position::default());
         batch.write()?;
         let bounds = archive.bounds(Topic::State, partition)?;
-        let (mut problem, mut latest) = (None, 0);
-        let mut batch = view.history.batch();
         view.change(|state| {
             state.fleet.clear(partition);
             let known = &mut state.partitions[partition as usize];
             known.measures.made_anew += 1;
             (known.seq, known.clocks_seq, known.caught_up) = (0, 0, false);
             known.row_seqs = Vec::new();
-            archive.scan(Topic::State, partition, bounds.low..bounds.high, &mut |record| {
-                let kept = Record::keep(&record);
-                let key = String::from_utf8_lossy(kept.key.as_deref().unwrap_or_default());
-                let seq = entry_of(Topic::State, partition, &kept).unwrap_or_default();
-                latest = latest.max(seq);
-                match state.row(partition, seq, &key, kept.value.as_deref(), &mut batch) {
-                    Ok(()) => ControlFlow::Continue(()),
-                    Err(error) => {
-                        problem = Some(error);
-                        ControlFlow::Break(())
-                    }
-                }
-            })
+        });
+        let (mut problem, mut latest) = (None, 0);
+        let mut read: Vec<(Record, Told)> = Vec::with_capacity(ROWS);
+        archive.scan(Topic::State, partition, bounds.low..bounds.high, &mut |record| {
+            let record = Record::keep(&record);
+            let seq = entry_of(Topic::State, partition, &record).unwrap_or_default();
+            latest = latest.max(seq);
+            let taken = Told::read(partition, seq, &record.key(), record.value.as_deref());
+            let taken = taken.map_err(FeedError::View).and_then(|told| {
+                read.push((record, told));
+                if read.len() < ROWS { Ok(()) } else { take_rows(view, partition, &mut read) }
+            });
+            problem = taken.err();
+            if problem.is_none() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         })?;
         if let Some(problem) = problem {
-            return Err(problem.into());
+            return Err(problem);
         }
-        batch.write()?;
+        take_rows(view, partition, &mut read)?;
         self.follower = Follower::new(partition);
         self.follower.skip_rows(bounds.high);
         (self.kept_seq, self.kept_hash) = (0, String::new());
         (self.goal, self.rows_seq) = (end, latest);
         Ok(())
     }
+}
+
+/// Takes rows that were read.
+fn take_rows(view: &View, partition: u32, read: &mut Vec<(Record, Told)>) -> Result<(), FeedError> {
+    let mut batch = view.history.batch();
+    view.change(|state| {
+        for (record, told) in read.drain(..) {
+            state.row(partition, &record.key(), told, record.value.as_deref(), &mut batch);
+        }
+    });
+    Ok(batch.write()?)
 }
 
 fn open(partition: u32, record: &Record) -> Result<Entry, FeedError> {

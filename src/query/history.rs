@@ -23,6 +23,9 @@ use crate::wire::output::{self, Format, Identity, Output, OutputKind};
 
 /// The version of the layout on disk; another one is thrown away and made anew from the log.
 const FORMAT: u32 = 1;
+/// Bytes that are gathered before they become a file, and how many such files before they are merged.
+const WRITE_BUFFER: usize = 32 << 20;
+const LEVEL_ZERO: i32 = 16;
 const META: &[u8] = b"m";
 const ROW: u8 = b'r';
 const OWN: u8 = b'o';
@@ -140,8 +143,13 @@ impl History {
         options.set_keep_log_file_num(2);
         options.set_bytes_per_sync(1 << 20);
         let mut each = Options::default();
-        each.set_write_buffer_size(32 << 20);
+        each.set_write_buffer_size(WRITE_BUFFER);
         each.set_compression_type(DBCompressionType::Lz4);
+        // Merged seldom: it was a sixth of the work of making a view anew. Reads look at a few files more.
+        each.set_level_zero_file_num_compaction_trigger(LEVEL_ZERO);
+        each.set_level_zero_slowdown_writes_trigger(3 * LEVEL_ZERO);
+        each.set_level_zero_stop_writes_trigger(4 * LEVEL_ZERO);
+        each.set_max_bytes_for_level_base((LEVEL_ZERO as u64) * (WRITE_BUFFER as u64));
         let mut past = each.clone();
         let limit = Arc::clone(&horizon);
         past.set_compaction_filter("horizon", move |_, key, value| {

@@ -1,14 +1,17 @@
 //! The view: what is known now, of all partitions, and the past beside it.
 //!
-//! Written by one follower, entry by entry: what a reader sees is always the state behind some entry of each partition,
-//! clocks included, and never anything that is not committed.
+//! Each partition is written by one follower at a time, entry by entry: what a reader sees is always the state behind
+//! some entry of each partition, clocks included, and never anything that is not committed. Until a partition has
+//! caught up, the facts of one device may be an entry ahead of its statuses.
 
-use std::sync::{PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use crate::domain::clocks::LastActivity;
 use crate::domain::device::Device;
 use crate::domain::effect::Blind;
 use crate::domain::event::split_key;
+use crate::domain::node::Nodes;
+use crate::domain::policy::Policy;
 use crate::domain::time::{Millis, Timestamp};
 use crate::engine::journal::Entry;
 use crate::engine::pack::{self, Packed};
@@ -208,9 +211,10 @@ impl View {
             let mut changes: Vec<Change> = Vec::new();
             let live = state.partitions[partition as usize].caught_up;
             for record in rows {
-                let key = String::from_utf8_lossy(record.key.as_deref().unwrap_or_default());
+                let key = record.key();
                 let before = if live { state.fleet.get(&key) } else { None };
-                state.row(partition, seq, &key, record.value.as_deref(), &mut batch)?;
+                let told = Told::read(partition, seq, &key, record.value.as_deref())?;
+                state.row(partition, &key, told, record.value.as_deref(), &mut batch);
                 if live && key::is_device(&key) {
                     let (tenant, device_id) = split_key(&key);
                     changes.push(Change {
@@ -233,9 +237,14 @@ impl View {
             }
             let (hash, clocks_seq) = (entry.hash.to_string(), known.clocks_seq);
             batch.position(partition, &Position { seq, hash, clocks_seq });
-            batch.write()?;
+            if live {
+                // Facts and clocks of the same entry, for whoever asks for a device: [`View::device`].
+                std::mem::replace(&mut batch, self.history.batch()).write()?;
+            }
             Ok(changes)
         })?;
+        // What is being made is not shown as current: other partitions need not wait for the disk.
+        batch.write()?;
         self.live.publish(told(changes, outputs));
         self.wake();
         Ok(())
@@ -310,67 +319,93 @@ impl State {
         read.map_err(|error| ViewError::Unreadable { partition, seq, message: error.to_string() })
     }
 
-    /// Takes a row, in the order of `devices.state`.
+    /// Takes what a row tells, in the order of `devices.state`; `value` is its record's.
     pub(super) fn row(
         &mut self,
+        partition: u32,
+        row_key: &str,
+        told: Told,
+        value: Option<&[u8]>,
+        batch: &mut Batch<'_>,
+    ) {
+        let State { fleet, partitions } = self;
+        let known = &mut partitions[partition as usize];
+        // While it catches up, a row may come that is older than one that it has.
+        let is_old = |known: &Known, number, seq| !known.caught_up && !known.is_newer(number, seq);
+        match told {
+            Told::Gone if !key::is_device(row_key) => return,
+            Told::Gone => fleet.remove(partition, row_key),
+            Told::Device(number, seq, _) | Told::Deleted(number, seq) if is_old(known, number, seq) => return,
+            Told::Device(number, seq, device) => {
+                fleet.put(partition, row_key, &device, number);
+                known.note_row(number, seq);
+                // The row has its clocks; what a checkpoint kept of them is older.
+                known.note_moved(number);
+                return batch.row(partition, row_key, value);
+            }
+            Told::Deleted(number, seq) => {
+                fleet.remove(partition, row_key);
+                known.note_row(number, seq);
+            }
+            Told::Nodes(nodes) => {
+                known.nodes = nodes;
+                return batch.row(partition, row_key, value);
+            }
+            Told::Policy(policy) => {
+                known.policy = policy;
+                return batch.row(partition, row_key, value);
+            }
+            Told::Blind(blind) => {
+                (known.blind, known.blind_since) = match blind {
+                    Some((blind, since)) => (Some(blind), since),
+                    None => (None, Timestamp::NEVER),
+                };
+                return batch.row(partition, row_key, value);
+            }
+        }
+        batch.row(partition, row_key, None);
+    }
+}
+
+/// What a row of `devices.state` tells, read.
+pub(super) enum Told {
+    /// A record without a value: there is no such row any more.
+    Gone,
+    /// A device: its number, the entry that wrote it, and what is known.
+    Device(u32, u64, Box<Device>),
+    /// One that was deleted: its number, the entry that wrote it.
+    Deleted(u32, u64),
+    Nodes(Nodes),
+    Policy(Arc<Policy>),
+    /// What the partition cannot judge by, and since when.
+    Blind(Option<(Blind, Timestamp)>),
+}
+
+impl Told {
+    /// Reads the value of a row.
+    pub(super) fn read(
         partition: u32,
         seq: u64,
         row_key: &str,
         value: Option<&[u8]>,
-        batch: &mut Batch<'_>,
-    ) -> Result<(), ViewError> {
-        let State { fleet, partitions } = self;
-        let known = &mut partitions[partition as usize];
+    ) -> Result<Told, ViewError> {
         let unreadable = |error: row::CorruptRow| ViewError::Unreadable {
             partition,
             seq,
             message: format!("the row of {row_key:?}: {error}"),
         };
-        let Some(value) = value else {
-            if key::is_device(row_key) {
-                fleet.remove(partition, row_key);
-                batch.row(partition, row_key, None);
-            }
-            return Ok(());
-        };
+        let Some(value) = value else { return Ok(Told::Gone) };
         let (row_seq, row) = row::decode_row(value).map_err(unreadable)?;
-        match row {
+        Ok(match row {
             Row::Device(found) => {
-                if !known.caught_up && !known.is_newer(found.number, row_seq) {
-                    return Ok(());
-                }
                 let device = row::decode_facts(found.facts, found.clocks).map_err(unreadable)?;
-                fleet.put(partition, row_key, &device, found.number);
-                known.note_row(found.number, row_seq);
-                // The row has its clocks; what a checkpoint kept of them is older.
-                known.note_moved(found.number);
-                batch.row(partition, row_key, Some(value));
+                Told::Device(found.number, row_seq, Box::new(device))
             }
-            Row::Tombstone(tombstone) => {
-                if !known.caught_up && !known.is_newer(tombstone.number, row_seq) {
-                    return Ok(());
-                }
-                fleet.remove(partition, row_key);
-                known.note_row(tombstone.number, row_seq);
-                batch.row(partition, row_key, None);
-            }
-            Row::Nodes(nodes) => {
-                known.nodes = nodes;
-                batch.row(partition, row_key, Some(value));
-            }
-            Row::Policy(policy) => {
-                known.policy = policy.policy.into();
-                batch.row(partition, row_key, Some(value));
-            }
-            Row::Partition(facts) => {
-                (known.blind, known.blind_since) = match facts.blind {
-                    Some((blind, since)) => (Some(blind), since),
-                    None => (None, Timestamp::NEVER),
-                };
-                batch.row(partition, row_key, Some(value));
-            }
-        }
-        Ok(())
+            Row::Tombstone(tombstone) => Told::Deleted(tombstone.number, row_seq),
+            Row::Nodes(nodes) => Told::Nodes(nodes),
+            Row::Policy(policy) => Told::Policy(policy.policy.into()),
+            Row::Partition(facts) => Told::Blind(facts.blind),
+        })
     }
 }
 

@@ -326,6 +326,8 @@ impl Shared {
 
 fn iterate<'a>(db: &'a DB, from: &[u8], to: &[u8]) -> DBRawIterator<'a> {
     let mut options = ReadOptions::default();
+    // What is read once, in order, must not push out what is looked up.
+    options.fill_cache(false);
     // Both bounds: a search from the end must not run on into the partition before.
     options.set_iterate_lower_bound(from);
     options.set_iterate_upper_bound(to);

@@ -189,7 +189,7 @@ impl Bench {
             limits: self.limits.clone(),
         };
         let tools = Tools {
-            archive: Box::new(self.log.clone()),
+            archives: vec![Box::new(self.log.clone()), Box::new(self.log.clone())],
             append: Some(Box::new(self.log.clone())),
             tokens: Arc::new(tokens),
             clock: self.clock.clone(),
