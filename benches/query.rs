@@ -67,7 +67,7 @@ fn request(question: (&str, &str)) -> Request {
         filter.read(name, &value.replace("%20", " "), NOW).expect("a good term");
     }
     let sort = Sort::read(question.1).expect("a good order");
-    Request { filter, sort, limit: 100, after: None, now: Some(NOW), counts: true }
+    Request { filter, sort, limit: 100, now: Some(NOW), counts: true, ..Request::default() }
 }
 
 #[divan::bench(args = 0..QUESTIONS.len(), sample_count = 50, sample_size = 1)]

@@ -51,7 +51,8 @@ pub async fn list(
     // All pages count relative times from the same moment.
     let now = after.as_ref().map_or_else(|| app.clock.now(), |cursor| cursor.now);
     let filter = parameters.filter(now)?;
-    let request = Request { filter, sort, limit, after, now: Some(now), counts: with_counts };
+    let request =
+        Request { filter, sort, limit, after, now: Some(now), counts: with_counts, ..Request::default() };
     app.beside(move |app| {
         // Before the list: what comes between is told twice rather than never.
         let mark = mark_of(app).to_text();

@@ -14,6 +14,7 @@ use crate::domain::time::{Millis, Timestamp};
 use crate::wire::rfc3339;
 
 use super::cells::{self, Cells, Field, Moment, Time};
+use super::pattern::{Pattern, Text, TextTerm};
 
 /// A filter that cannot be understood: which parameter, and what would be right.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -88,6 +89,10 @@ pub struct Filter {
     pub search: Option<String>,
     /// Only devices with a client connection state.
     has_client_state: bool,
+    /// What id, name and type look like.
+    texts: Vec<TextTerm>,
+    /// Required intervals in minutes, from and below.
+    minutes: Vec<(i32, i32)>,
 }
 
 /// A parameter that takes words: its name, the fact, and the numbers of its words.
@@ -192,6 +197,41 @@ impl Filter {
         Filter { has_client_state: true, ..Filter::default() }
     }
 
+    /// Takes devices whose text looks like this, or with `wanted` false those whose text does not.
+    pub fn text(&mut self, of: Text, pattern: Pattern, wanted: bool) {
+        let begin = pattern.begin();
+        if wanted && of == Text::Id && self.id_prefix.is_none() && !begin.is_empty() {
+            // It follows from the pattern, and ids stand in order: few need be looked at.
+            self.id_prefix = Some(begin.to_owned());
+        }
+        if wanted && of == Text::Name && self.name_prefix.is_none() && begin.is_ascii() && !begin.is_empty() {
+            // Likewise: the first bytes of a name stand in the row.
+            self.name_prefix = Some(begin.to_lowercase());
+        }
+        self.texts.push(TextTerm { of, pattern, wanted });
+    }
+
+    /// Takes devices whose time is this one or later; `None`: any but never.
+    pub fn since(&mut self, time: Time, at: Option<Timestamp>) {
+        let from = at.map_or(1, |at| Moment::new(at).rank());
+        self.bounds.push(Bound { time, from, below: u64::MAX });
+    }
+
+    /// Takes devices whose time is earlier than this one, and not never.
+    pub fn before(&mut self, time: Time, at: Timestamp) {
+        self.bounds.push(Bound { time, from: 1, below: Moment::new(at).rank() });
+    }
+
+    /// Takes devices whose time is never.
+    pub fn never(&mut self, time: Time) {
+        self.bounds.push(Bound { time, from: 0, below: 1 });
+    }
+
+    /// Takes devices with a required interval of so many minutes: from the first number on, and below the second.
+    pub fn minutes(&mut self, from: i32, below: i32) {
+        self.minutes.push((from, below));
+    }
+
     /// Reads one parameter. `false`: it is none of the filter language.
     ///
     /// # Errors
@@ -287,6 +327,11 @@ impl Filter {
         if self.has_client_state && !cells.has_client_state() {
             return false;
         }
+        for (from, below) in &self.minutes {
+            if !cells.minutes().is_some_and(|minutes| (*from..*below).contains(&i32::from(minutes))) {
+                return false;
+            }
+        }
         self.reason_codes.is_empty()
             || cells.reason_code().is_some_and(|code| self.reason_codes.contains(&code))
     }
@@ -301,9 +346,25 @@ impl Filter {
         {
             return false;
         }
-        self.search.as_ref().is_none_or(|search| {
+        let is_found = self.search.as_ref().is_none_or(|search| {
             id.starts_with(&**search) || name.is_some_and(|name| begins_alike(name, search))
-        })
+        });
+        is_found && self.looks_right(Text::Id, Some(id)) && self.looks_right(Text::Name, name)
+    }
+
+    /// Whether the type satisfies it.
+    pub fn takes_type(&self, device_type: Option<&str>) -> bool {
+        self.device_type.takes(|wanted| device_type.unwrap_or_default() == wanted)
+            && self.looks_right(Text::Type, device_type)
+    }
+
+    /// Whether it asks for the type at all.
+    pub fn asks_for_type(&self) -> bool {
+        !self.device_type.is_open() || self.texts.iter().any(|term| term.of == Text::Type)
+    }
+
+    fn looks_right(&self, of: Text, text: Option<&str>) -> bool {
+        self.texts.iter().filter(|term| term.of == of).all(|term| term.takes(text))
     }
 
     /// What the head of a name must be to satisfy it: the bits that count, and how they are set. The id may satisfy
@@ -317,7 +378,10 @@ impl Filter {
 
     /// Whether texts have to be looked at at all.
     pub fn asks_for_texts(&self) -> bool {
-        self.id_prefix.is_some() || self.name_prefix.is_some() || self.search.is_some()
+        self.id_prefix.is_some()
+            || self.name_prefix.is_some()
+            || self.search.is_some()
+            || self.texts.iter().any(|term| term.of != Text::Type)
     }
 }
 

@@ -146,7 +146,7 @@ impl Listed {
     pub fn satisfies(&self, filter: &Filter) -> bool {
         filter.takes_cells(&self.cells)
             && filter.takes_texts(&self.id, self.name.as_deref())
-            && filter.device_type.takes(|wanted| self.device_type.as_deref().unwrap_or_default() == wanted)
+            && filter.takes_type(self.device_type.as_deref())
             && filter.labels.iter().all(|choice| {
                 choice.takes(|wanted| self.labels.as_ref().is_some_and(|labels| carries(labels, wanted)))
             })
@@ -163,7 +163,7 @@ pub fn carries(labels: &Labels, wanted: &str) -> bool {
 }
 
 /// A filter held against a tenant's types and labels: numbers instead of texts.
-struct Prepared<'f> {
+pub struct Prepared<'f> {
     filter: &'f Filter,
     /// By number of the type; empty: any.
     types: Vec<bool>,
@@ -174,6 +174,11 @@ struct Prepared<'f> {
 }
 
 impl Prepared<'_> {
+    /// Whether a row satisfies the filter.
+    pub fn takes(&self, row: &Row) -> bool {
+        self.takes_cells(row) && self.takes_texts(row)
+    }
+
     /// All but the texts.
     #[inline]
     fn takes_cells(&self, row: &Row) -> bool {
@@ -212,7 +217,37 @@ impl Prepared<'_> {
     }
 }
 
+/// Some rows of a tenant: a bit for each that it has.
+#[derive(Clone, Debug)]
+pub struct RowSet(Vec<u64>);
+
+impl RowSet {
+    /// Takes a row; twice is once.
+    pub fn add(&mut self, index: u32) {
+        self.0[index as usize / 64] |= 1 << (index % 64);
+    }
+
+    /// Whether a row is among them.
+    pub fn has(&self, index: u32) -> bool {
+        self.0[index as usize / 64] >> (index % 64) & 1 == 1
+    }
+
+    /// All of them, in the order in which they lie.
+    pub fn iter(&self) -> impl Iterator<Item = u32> {
+        let bits = |(first, word): (u32, &u64)| {
+            let word = *word;
+            (0..64).filter(move |bit| word >> bit & 1 == 1).map(move |bit| first + bit)
+        };
+        (0..).step_by(64).zip(&self.0).flat_map(bits)
+    }
+}
+
 impl Tenant {
+    /// No rows, with room for all.
+    pub fn none(&self) -> RowSet {
+        RowSet(vec![0; (self.chunks.len() * CHUNK).div_ceil(64)])
+    }
+
     /// How many devices it has.
     pub fn len(&self) -> usize {
         self.count
@@ -338,15 +373,12 @@ impl Tenant {
         Some(index)
     }
 
-    fn prepare<'f>(&self, filter: &'f Filter) -> Prepared<'f> {
-        let types = match filter.device_type.is_open() {
-            true => Vec::new(),
-            false => (0..self.types.values.len() as u32)
-                .map(|number| {
-                    filter
-                        .device_type
-                        .takes(|wanted| self.types.get(number).map_or("", |known| known) == wanted)
-                })
+    /// A filter, held against the types and labels that there are.
+    pub fn prepare<'f>(&self, filter: &'f Filter) -> Prepared<'f> {
+        let types = match filter.asks_for_type() {
+            false => Vec::new(),
+            true => (0..self.types.values.len() as u32)
+                .map(|number| filter.takes_type(self.types.get(number).map(|known| &**known)))
                 .collect(),
         };
         let labels = match filter.labels.is_empty() {
@@ -378,7 +410,7 @@ impl Tenant {
             let mut folded = begin();
             let all = self.from(prefix, false).map(|index| (index, self.row(index)));
             for (index, row) in all.take_while(|(_, row)| row.id().starts_with(&**prefix)) {
-                if prepared.takes_cells(row) && prepared.takes_texts(row) {
+                if prepared.takes(row) {
                     take(&mut folded, index, &row.cells);
                 }
             }
@@ -407,18 +439,19 @@ impl Tenant {
         self.scan(filter, Vec::new, |found, index, _| found.push(index)).concat()
     }
 
-    /// Of these rows those behind an id, in the order of their ids, `limit` at most.
-    pub fn in_order(&self, mut rows: Vec<u32>, after: &str, limit: usize) -> Vec<u32> {
+    /// Of these rows those behind an id, in the order of their ids: `skip` of them are passed over, `limit` at most taken.
+    pub fn in_order(&self, mut rows: Vec<u32>, after: &str, skip: usize, limit: usize) -> Vec<u32> {
         let id = |index: u32| self.row(index).id();
         if rows.len() > SORTED_MAX {
-            let mut among = vec![0u64; (self.chunks.len() * CHUNK).div_ceil(64)];
-            rows.iter().for_each(|index| among[*index as usize / 64] |= 1 << (index % 64));
-            let is_among = |index: &u32| among[*index as usize / 64] >> (index % 64) & 1 == 1;
-            return self.from(after, true).filter(is_among).take(limit).collect();
+            let mut among = self.none();
+            rows.into_iter().for_each(|index| among.add(index));
+            let rows = self.from(after, true).filter(|index| among.has(*index));
+            return rows.skip(skip).take(limit).collect();
         }
         rows.retain(|index| id(*index) > after);
         rows.sort_unstable_by(|a, b| id(*a).cmp(id(*b)));
-        rows.truncate(limit);
+        rows.truncate(skip.saturating_add(limit));
+        rows.drain(..skip.min(rows.len()));
         rows
     }
 }

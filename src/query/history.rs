@@ -353,19 +353,64 @@ impl History {
         limit: usize,
         keep: impl Fn(&Output) -> bool,
     ) -> Result<(Vec<Output>, Option<Place>), HistoryError> {
-        let mut prefix = match device_id {
-            Some(device_id) => prefixed(ALARM_OF_DEVICE, &format!("{tenant}/{device_id}")),
-            None => prefixed(ALARM_OF_TENANT, tenant),
-        };
-        prefix.push(END);
-        // An open alarm is told however long ago it was raised.
+        let prefix = alarm_prefix(tenant, device_id);
         let horizon = self.horizon();
+        // An open alarm is told however long ago it was raised.
         self.page(&prefix, (span.0, span.1, Timestamp::NEVER), after, limit, |_, value| {
-            let output = output::decode(OutputKind::Alarms, value).ok()?;
-            let is_open =
-                matches!(&output.effect.kind, EffectKind::Alarm(alarm) if alarm.state != AlarmState::Cleared);
-            ((is_open || output.effect.recorded_at >= horizon) && keep(&output)).then_some(output)
+            alarm_of(value, horizon).filter(|output| keep(output))
         })
+    }
+
+    /// Goes through the same alarms, the earliest or the latest first, until `each` breaks: for those who count in pages,
+    /// or sum up.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn each_alarm(
+        &self,
+        tenant: &str,
+        device_id: Option<&str>,
+        span: (Timestamp, Timestamp),
+        earliest_first: bool,
+        mut each: impl FnMut(Output) -> std::ops::ControlFlow<()>,
+    ) -> Result<(), HistoryError> {
+        use std::ops::ControlFlow::{Break, Continue};
+        let prefix = alarm_prefix(tenant, device_id);
+        let place_of = |at: Timestamp| [&*prefix, &ordered(at)].concat();
+        let horizon = self.horizon();
+        let mut visit = |value: &[u8]| alarm_of(value, horizon).map_or(Continue(()), &mut each);
+        if !earliest_first {
+            let from = place_of(span.0);
+            return self.backwards(&prefix, &place_of(span.1), |key, value| {
+                if key < &*from { Break(()) } else { visit(value) }
+            });
+        }
+        let (from, to) = (place_of(span.0), place_of(span.1));
+        for item in self.db.iterator_cf(self.past(), IteratorMode::From(&from, Direction::Forward)) {
+            let (key, value) = item.map_err(failed("reading the past"))?;
+            if !key.starts_with(&prefix) || *key >= *to || visit(&value).is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// One alarm as it stands: of this device, raised then, with this id.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn alarm(
+        &self,
+        tenant: &str,
+        device_id: &str,
+        first_at: Timestamp,
+        alarm_id: &str,
+    ) -> Result<Option<Output>, HistoryError> {
+        let mut key = alarm_prefix(tenant, Some(device_id));
+        key.extend_from_slice(&ordered(first_at));
+        key.extend_from_slice(alarm_id.as_bytes());
+        let found = self.db.get_cf(self.past(), key).map_err(failed("reading an alarm"))?;
+        Ok(found.and_then(|value| alarm_of(&value, self.horizon())))
     }
 
     /// What the monitor said of itself, latest first: policies, nodes, blind spells, gaps.
@@ -544,6 +589,24 @@ fn prefixed(prefix: u8, name: &str) -> Vec<u8> {
     key.push(prefix);
     key.extend_from_slice(name.as_bytes());
     key
+}
+
+/// What the keys of a tenant's alarms, or of one device's, begin with.
+fn alarm_prefix(tenant: &str, device_id: Option<&str>) -> Vec<u8> {
+    let mut prefix = match device_id {
+        Some(device_id) => prefixed(ALARM_OF_DEVICE, &format!("{tenant}/{device_id}")),
+        None => prefixed(ALARM_OF_TENANT, tenant),
+    };
+    prefix.push(END);
+    prefix
+}
+
+/// An alarm that is still told.
+fn alarm_of(value: &[u8], horizon: Timestamp) -> Option<Output> {
+    let output = output::decode(OutputKind::Alarms, value).ok()?;
+    let is_open =
+        matches!(&output.effect.kind, EffectKind::Alarm(alarm) if alarm.state != AlarmState::Cleared);
+    (is_open || output.effect.recorded_at >= horizon).then_some(output)
 }
 
 fn numbered(prefix: u8, partition: u32) -> Vec<u8> {

@@ -68,16 +68,22 @@ impl Cursor {
 pub struct Request {
     /// Which devices.
     pub filter: Filter,
+    /// Those that satisfy one of these as well.
+    pub or: Vec<Filter>,
     /// In which order.
     pub sort: Sort,
     /// How many at most.
     pub limit: usize,
     /// Behind which one.
     pub after: Option<Cursor>,
+    /// How many are passed over, for those who count in pages.
+    pub skip: usize,
     /// What relative times count from.
     pub now: Option<Timestamp>,
-    /// Whether to count what satisfies the filter, by facet.
+    /// Whether to count what satisfies the filter, by facet. With `or` nothing is counted by facet.
     pub counts: bool,
+    /// Whether nobody asks how many there are on all pages: then no more devices are looked at than it takes.
+    pub uncounted: bool,
 }
 
 /// A page.
@@ -87,7 +93,7 @@ pub struct Page {
     pub devices: Vec<Listed>,
     /// Where the next page begins, if there is one.
     pub next: Option<Cursor>,
-    /// How many devices satisfy the filter, on all pages.
+    /// How many devices satisfy the filter, on all pages. Of an uncounted request it says nothing.
     pub matched: usize,
     /// By facet and word, how many of them; empty unless asked for.
     pub counts: Counts,
@@ -211,19 +217,26 @@ pub fn list(tenant: &Tenant, request: &Request) -> Page {
     };
     // One more than asked for tells whether there is another page.
     let wanted = request.limit + 1;
-    let Request { filter, counts, .. } = request;
-    let (matched, tally, mut page) = match request.sort {
-        Sort::Id => {
+    let Request { filter, counts, skip, .. } = request;
+    let is_walked = request.sort == Sort::Id && request.uncounted && !counts;
+    let walked = is_walked.then(|| walked(tenant, request, after.map_or("", |(_, id)| id), wanted));
+    let (matched, tally, mut page) = match (request.sort, walked.flatten()) {
+        (_, Some(page)) => (0, None, page),
+        _ if !request.or.is_empty() => {
+            let (matched, page) = list_any(tenant, request, rank, wanted);
+            (matched, None, page)
+        }
+        (Sort::Id, None) => {
             let add = |found: &mut Vec<u32>, index, _: &Cells| found.push(index);
             let seen = see(tenant, filter, *counts, Vec::new, add, |found, more| found.extend(more));
-            let page = tenant.in_order(seen.page, after.map_or("", |(_, id)| id), wanted);
+            let page = tenant.in_order(seen.page, after.map_or("", |(_, id)| id), *skip, wanted);
             (seen.matched, seen.tally, page)
         }
-        Sort::By(..) => {
-            let begin = || First::new(wanted, after);
+        (Sort::By(..), None) => {
+            let begin = || First::new(skip.saturating_add(wanted), after);
             let add = |first: &mut First<'_>, index, cells: &Cells| first.add(rank(cells), index);
             let seen = see(tenant, filter, *counts, begin, add, First::join);
-            (seen.matched, seen.tally, seen.page.page(tenant))
+            (seen.matched, seen.tally, behind(seen.page.page(tenant), *skip))
         }
     };
     let is_last = page.len() <= request.limit;
@@ -237,6 +250,70 @@ pub fn list(tenant: &Tenant, request: &Request) -> Page {
     let devices = page.into_iter().map(|index| tenant.listed(index)).collect();
     let counts = tally.map(|tally| tally.counts()).unwrap_or_default();
     Page { devices, next, matched, counts }
+}
+
+/// So many rows are looked at one by one, each of them a wait for memory, before a scan of all is the better way.
+const WALK_MAX: usize = 4_096;
+
+/// The page of a list by id, if that is found at its place in the order, without a look at all the others.
+fn walked(tenant: &Tenant, request: &Request, after: &str, wanted: usize) -> Option<Vec<u32>> {
+    let rows = tenant.from(after, true);
+    let Request { filter, or, skip, .. } = request;
+    if *filter == Filter::default() {
+        // Whatever the others say.
+        return Some(rows.skip(*skip).take(wanted).collect());
+    }
+    let end = skip.saturating_add(wanted);
+    // Ids that begin alike lie together, wherever that is.
+    if end > WALK_MAX || filter.id_prefix.is_some() {
+        return None;
+    }
+    let filters: Vec<_> = std::iter::once(filter).chain(or).map(|filter| tenant.prepare(filter)).collect();
+    let mut page = Vec::with_capacity(end);
+    for (looked_at, index) in rows.enumerate() {
+        if page.len() == end {
+            break;
+        }
+        if looked_at == WALK_MAX {
+            return None;
+        }
+        if filters.iter().any(|filter| filter.takes(tenant.row(index))) {
+            page.push(index);
+        }
+    }
+    Some(behind(page, *skip))
+}
+
+/// How many devices satisfy one of several filters, and those of the page: each filter is a scan of its own.
+fn list_any(
+    tenant: &Tenant,
+    request: &Request,
+    rank: impl Fn(&Cells) -> u64,
+    wanted: usize,
+) -> (usize, Vec<u32>) {
+    let mut among = tenant.none();
+    for filter in std::iter::once(&request.filter).chain(&request.or) {
+        let parts = tenant.scan(filter, Vec::new, |found, index, _| found.push(index));
+        parts.iter().flatten().for_each(|index| among.add(*index));
+    }
+    let rows: Vec<u32> = among.iter().collect();
+    let after = request.after.as_ref().map(|cursor| (cursor.rank, &*cursor.id));
+    let matched = rows.len();
+    let page = match request.sort {
+        Sort::Id => tenant.in_order(rows, after.map_or("", |(_, id)| id), request.skip, wanted),
+        Sort::By(..) => {
+            let mut first = First::new(request.skip.saturating_add(wanted), after);
+            rows.into_iter().for_each(|index| first.add(rank(&tenant.row(index).cells), index));
+            behind(first.page(tenant), request.skip)
+        }
+    };
+    (matched, page)
+}
+
+/// All but the first ones.
+fn behind(mut rows: Vec<u32>, skip: usize) -> Vec<u32> {
+    rows.drain(..skip.min(rows.len()));
+    rows
 }
 
 /// The first rows by (rank, id) behind a cursor. Ids are compared of equal ranks only, and at the end: to read them is
@@ -274,7 +351,7 @@ impl<'c> First<'c> {
             Some(last) if rank == last => self.at_last.push(index),
             _ => {
                 self.ranked.push((rank, index));
-                if self.ranked.len() >= 4 * self.wanted.max(1_024) {
+                if self.ranked.len() / 4 >= self.wanted.max(1_024) {
                     self.thin_out();
                 }
             }
@@ -303,7 +380,7 @@ impl<'c> First<'c> {
     fn page(mut self, tenant: &Tenant) -> Vec<u32> {
         let mut page = Vec::new();
         if let Some((_, id)) = self.after {
-            page = tenant.in_order(std::mem::take(&mut self.ties), id, self.wanted);
+            page = tenant.in_order(std::mem::take(&mut self.ties), id, 0, self.wanted);
             self.wanted -= page.len();
         }
         if self.wanted == 0 {
@@ -317,7 +394,7 @@ impl<'c> First<'c> {
             rank.cmp(other).then_with(|| tenant.row(*a).id().cmp(tenant.row(*b).id()))
         });
         page.extend(self.ranked.into_iter().map(|(_, index)| index));
-        page.extend(tenant.in_order(self.at_last, "", left));
+        page.extend(tenant.in_order(self.at_last, "", 0, left));
         page
     }
 }

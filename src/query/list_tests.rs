@@ -16,6 +16,7 @@ use crate::domain::session::Disconnect;
 use crate::domain::time::Millis;
 use crate::query::cells::Time;
 use crate::query::fleet::{Fleet, SORTED_MAX};
+use crate::query::pattern::{Pattern, Text};
 
 const NOW: i64 = 1_767_225_600_000;
 
@@ -257,7 +258,7 @@ proptest! {
             prop_assert!(devices.is_empty());
             return Ok(());
         };
-        let mut request = Request { filter: filter.clone(), sort, limit, after: None, now: Some(now), counts: true };
+        let mut request = Request { filter: filter.clone(), sort, limit, now: Some(now), counts: true, ..Request::default() };
         let mut found: Vec<String> = Vec::new();
         loop {
             let page = list(tenant, &request);
@@ -275,6 +276,52 @@ proptest! {
         }
         let expected: Vec<String> = expected.into_iter().map(|(id, _)| id.clone()).collect();
         prop_assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn pages_by_number_find_what_any_of_several_filters_does(
+        devices in proptest::collection::btree_map("d[0-9]{1,3}", device(), 1..40),
+        terms in proptest::collection::vec(term(), 1..4),
+        sort in sorts(),
+        limit in 1..12usize,
+    ) {
+        let fleet = fleet_of(&devices);
+        let tenant = fleet.tenant("acme").unwrap();
+        let now = Timestamp::from_millis(NOW);
+        let mut filters = Vec::new();
+        for term in &terms {
+            let mut filter = Filter::default();
+            prop_assert!(filter.read(term.0, &term.1, now).unwrap());
+            filters.push(filter);
+        }
+        let expected: Vec<&String> = devices
+            .iter()
+            .filter(|(id, device)| terms.iter().any(|term| holds(id, device, term)))
+            .map(|(id, _)| id)
+            .collect();
+        let filter = filters.pop().unwrap();
+        let mut request = Request { filter, or: filters, sort, limit, ..Request::default() };
+        let mut by_number: Vec<String> = Vec::new();
+        loop {
+            let page = list(tenant, &request);
+            prop_assert_eq!(page.matched, expected.len());
+            let uncounted = list(tenant, &Request { uncounted: true, ..request.clone() });
+            prop_assert_eq!((names(&uncounted), &uncounted.next), (names(&page), &page.next));
+            by_number.extend(page.devices.iter().map(|device| device.id.to_string()));
+            request.skip += limit;
+            if page.next.is_none() {
+                break;
+            }
+        }
+        request.limit = 1_000;
+        prop_assert!(list(tenant, &request).devices.is_empty(), "behind the last page is nothing");
+        request.skip = 0;
+        let whole = list(tenant, &request);
+        let whole: Vec<String> = whole.devices.iter().map(|device| device.id.to_string()).collect();
+        prop_assert_eq!(&by_number, &whole);
+        let mut once = whole;
+        once.sort();
+        prop_assert_eq!(once.iter().collect::<Vec<_>>(), expected);
     }
 
     #[test]
@@ -355,6 +402,114 @@ fn pages_of_a_fleet_that_is_thinned_out_on_the_way_are_whole() {
     }
     let expected: Vec<String> = expected.into_iter().map(|(_, id)| id).collect();
     assert!(found == expected, "{} of {}", found.len(), expected.len());
+}
+
+fn names(page: &Page) -> Vec<&str> {
+    page.devices.iter().map(|device| &*device.id).collect()
+}
+
+/// Whether the page is found on the way or by a scan: where nobody counts it is the same page.
+#[test]
+fn a_list_that_nobody_counts_is_the_same_list() {
+    let mut fleet = Fleet::default();
+    let device = Device::new(Timestamp::from_millis(NOW), 0, Timestamp::NEVER);
+    for number in 0..20_000u32 {
+        fleet.put(0, &format!("acme/d{number:05}"), &device, number);
+    }
+    let tenant = fleet.tenant("acme").unwrap();
+    let ids = |texts: &[&str]| {
+        let mut filters = texts.iter().map(|text| {
+            let mut filter = Filter::default();
+            filter.text(Text::Id, Pattern::new(text), true);
+            filter
+        });
+        let filter = filters.next().unwrap_or_default();
+        Request { filter, or: filters.collect(), limit: 3, ..Request::default() }
+    };
+    for (request, first) in [
+        (ids(&[]), "d00000"),
+        (ids(&["*7"]), "d00007"),
+        // Far behind all that are looked at one by one, or with too few before it.
+        (ids(&["*19999"]), "d19999"),
+        (ids(&["*00", "*4000"]), "d00000"),
+        (ids(&["*9999", "*04090"]), "d04090"),
+        (ids(&["d0500*"]), "d05000"),
+        (ids(&["*x"]), ""),
+    ] {
+        let mut request = request;
+        for skip in [0, 1, 2, 3, 199, 4_100, 19_998, 20_000, usize::MAX] {
+            request.skip = skip;
+            let counted = list(tenant, &Request { uncounted: false, ..request.clone() });
+            let uncounted = list(tenant, &Request { uncounted: true, ..request.clone() });
+            assert_eq!(names(&uncounted), names(&counted), "{skip} {:?}", request.filter);
+            assert_eq!(uncounted.next, counted.next, "{skip} {:?}", request.filter);
+            if skip == 0 {
+                assert_eq!(names(&counted).first().copied().unwrap_or_default(), first);
+            }
+        }
+        // By cursor, as from page to page.
+        (request.skip, request.uncounted) = (0, true);
+        let mut page = list(tenant, &request);
+        let second = list(tenant, &Request { skip: 3, uncounted: false, ..request.clone() });
+        if let Some(next) = page.next.take() {
+            page = list(tenant, &Request { after: Some(next), ..request });
+            assert_eq!(names(&page), names(&second));
+        }
+    }
+}
+
+#[test]
+fn texts_and_numbers_are_held_against_what_they_look_like() {
+    let mut fleet = Fleet::default();
+    let set_at = Timestamp::from_millis(NOW);
+    let all = [
+        ("d1", Some("Pump 1"), Some("pump"), Some(30)),
+        ("d2", Some("pump 2"), Some("pump-x"), Some(-5)),
+        ("d3", Some("Ärger"), None, None),
+        ("e1", None, Some("pump"), Some(0)),
+    ];
+    for (number, (id, name, device_type, minutes)) in all.into_iter().enumerate() {
+        let mut device = Device::new(set_at, 0, Timestamp::NEVER);
+        let text = |text: &str| Dated { value: text.into(), set_at };
+        device.registration.name = name.map(text);
+        device.registration.device_type = device_type.map(text);
+        device.monitoring.minutes = minutes;
+        device.clocks.last_message = Timestamp::from_millis(NOW + number as i64);
+        fleet.put(0, &format!("acme/{id}"), &device, number as u32);
+    }
+    let mut never = Device::new(set_at, 0, Timestamp::NEVER);
+    never.registration.name = Some(Dated { value: "never".into(), set_at });
+    fleet.put(0, "acme/n", &never, 9);
+    let tenant = fleet.tenant("acme").unwrap();
+    let found = |say: &dyn Fn(&mut Filter)| {
+        let mut filter = Filter::default();
+        say(&mut filter);
+        let page = list(tenant, &Request { filter: filter.clone(), limit: 10, ..Request::default() });
+        assert!(page.devices.iter().all(|device| device.satisfies(&filter)), "alone, as the live feed asks");
+        page.devices.iter().map(|device| device.id.to_string()).collect::<Vec<_>>()
+    };
+    let text = |of: Text, pattern: &str, wanted: bool| {
+        found(&|filter: &mut Filter| filter.text(of, Pattern::new(pattern), wanted))
+    };
+    assert_eq!(text(Text::Id, "d1", true), ["d1"]);
+    assert_eq!(text(Text::Id, "d*", true), ["d1", "d2", "d3"]);
+    assert_eq!(text(Text::Id, "*1", true), ["d1", "e1"]);
+    assert_eq!(text(Text::Id, "d*", false), ["e1", "n"]);
+    assert_eq!(text(Text::Name, "Pump 1", true), ["d1"]);
+    assert_eq!(text(Text::Name, "Pump*", true), ["d1"], "letters as they are");
+    assert_eq!(text(Text::Name, "Ä*", true), ["d3"]);
+    assert_eq!(text(Text::Name, "*", false), ["e1"]);
+    assert_eq!(text(Text::Type, "pump", true), ["d1", "e1"]);
+    assert_eq!(text(Text::Type, "pump*", true), ["d1", "d2", "e1"]);
+    assert_eq!(text(Text::Type, "pump", false), ["d2", "d3", "n"]);
+    let minutes = |from, below| found(&|filter: &mut Filter| filter.minutes(from, below));
+    assert_eq!(minutes(0, 31), ["d1", "e1"]);
+    assert_eq!(minutes(-100, 0), ["d2"]);
+    let (by, at) = (Time::LastMessage, Timestamp::from_millis(NOW + 1));
+    assert_eq!(found(&|filter: &mut Filter| filter.since(by, Some(at))), ["d2", "d3", "e1"]);
+    assert_eq!(found(&|filter: &mut Filter| filter.since(by, None)), ["d1", "d2", "d3", "e1"]);
+    assert_eq!(found(&|filter: &mut Filter| filter.before(by, at)), ["d1"], "never is not before");
+    assert_eq!(found(&|filter: &mut Filter| filter.never(by)), ["n"]);
 }
 
 #[test]

@@ -16,5 +16,6 @@ pub mod measures;
 pub mod outcomes;
 pub mod partition;
 pub mod past;
+pub mod pattern;
 pub mod view;
 pub mod whatif;

@@ -161,7 +161,8 @@ pub async fn fleet(
     let after = after.filter(|cursor| cursor.sort == sort);
     app.beside(move |app| {
         let mark = mark_of(app).to_text();
-        let request = Request { filter, sort, limit: LIMIT, after, now: Some(now), counts: true };
+        let request =
+            Request { filter, sort, limit: LIMIT, after, now: Some(now), counts: true, ..Request::default() };
         let page = app.view.list(&tenant, &request);
         let shown = {
             let state = app.view.state();

@@ -138,7 +138,7 @@ pub async fn one(
 /// `GET /api/v0002/clientconnectionstates` (W02–W08)
 pub async fn list(State(app): State<App>, asked: Asked) -> Result<Json<States>, Problem> {
     activated(&app)?;
-    let Asked { tenant, mut parameters } = asked;
+    let Asked { tenant, mut parameters, .. } = asked;
     let limit = parameters.whole("_limit", 1..=PAGE_MAX)?.map_or(PAGE, |limit| limit as usize);
     let sort = parameters.take("_sort")?.map(|text| sort_of(&text)).transpose()?;
     let after = parameters.take("_bookmark")?.map(|text| {
@@ -166,7 +166,10 @@ pub async fn list(State(app): State<App>, asked: Asked) -> Result<Json<States>, 
                 Page { devices, ..Page::default() }
             }
             None => {
-                app.view.list(&tenant, &Request { filter, sort, limit, after, now: Some(now), counts: false })
+                let now = Some(now);
+                let request =
+                    Request { filter, sort, limit, after, now, uncounted: true, ..Request::default() };
+                app.view.list(&tenant, &request)
             }
         };
         let bookmark = page.next.as_ref().map(Cursor::to_text);
