@@ -70,6 +70,8 @@ pub struct Inner {
     pub partitions: u32,
     /// Bounds.
     pub limits: Limits,
+    /// Whether it speaks TLS itself.
+    pub secure: bool,
     /// Counters of the processor, where it runs in this process.
     pub stats: Option<Arc<Stats>>,
     /// Grows whenever the view changes.
@@ -104,6 +106,8 @@ pub struct Base {
     pub partitions: u32,
     /// Bounds.
     pub limits: Limits,
+    /// Whether it speaks TLS itself.
+    pub secure: bool,
     /// Counters of the processor.
     pub stats: Option<Arc<Stats>>,
 }
@@ -113,7 +117,7 @@ impl App {
     pub fn new(parts: Base, stopping: watch::Receiver<bool>) -> App {
         let (change, changed) = watch::channel(0);
         parts.view.on_change(move || change.send_modify(|count| *count += 1));
-        let Base { view, append, clock, tokens, partitions, limits, stats } = parts;
+        let Base { view, append, clock, tokens, partitions, limits, secure, stats } = parts;
         App(Arc::new(Inner {
             view,
             append,
@@ -121,6 +125,7 @@ impl App {
             tokens,
             partitions,
             limits,
+            secure,
             stats,
             changed,
             stopping,

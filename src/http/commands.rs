@@ -27,9 +27,10 @@ use crate::wire::encode;
 
 /// The longest that `wait` waits, in seconds.
 pub const WAIT_MAX: u64 = 30;
-/// Devices that one command for a filter reaches at most, and how many are written in one go.
-const BULK_MAX: usize = 100_000;
-const BULK_BATCH: usize = 2_000;
+/// Devices that one command for a filter reaches at most.
+pub const BULK_MAX: usize = 100_000;
+/// How many are written in one go.
+pub const BULK_BATCH: usize = 2_000;
 
 /// How often a device must send.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
@@ -201,7 +202,7 @@ impl Command {
     }
 
     /// The record that carries it for one device.
-    fn record(&self, app: &App, key: &str, actor: &str, event_id: &str) -> OutRecord {
+    pub fn record(&self, app: &App, key: &str, actor: &str, event_id: &str) -> OutRecord {
         let labels: Vec<(&str, &str)>;
         let actor = Some(actor);
         let body = match self {
@@ -236,17 +237,20 @@ impl Command {
             }),
             Command::Delete => Body::Delete(Delete { actor }),
         };
-        // Without a time of its own: it counts as observed when the log takes it.
-        let event =
-            Event { observed_at: None, event_id: Some(event_id), subject: Subject::Device { key, body } };
-        OutRecord {
-            topic: Topic::Input(InputTopic::Control),
-            partition: app.partition_of(key),
-            timestamp: app.clock.now(),
-            key: Some(key.as_bytes().to_vec()),
-            value: Some(encode::encode_event_json(&event)),
-            headers: vec![("content-type".to_owned(), encode::JSON.as_bytes().to_vec())],
-        }
+        event_record(app, InputTopic::Control, key, body, event_id)
+    }
+}
+
+/// The record of an event without a time of its own: it counts as observed when the log takes it.
+pub fn event_record(app: &App, topic: InputTopic, key: &str, body: Body<'_>, event_id: &str) -> OutRecord {
+    let event = Event { observed_at: None, event_id: Some(event_id), subject: Subject::Device { key, body } };
+    OutRecord {
+        topic: Topic::Input(topic),
+        partition: app.partition_of(key),
+        timestamp: app.clock.now(),
+        key: Some(key.as_bytes().to_vec()),
+        value: Some(encode::encode_event_json(&event)),
+        headers: vec![("content-type".to_owned(), encode::JSON.as_bytes().to_vec())],
     }
 }
 

@@ -536,6 +536,7 @@ pub const ROUTES: &[Route] = &[
     page("GET", "/page.css", None, "The style of all pages", || get(page::frame::css)),
     page("GET", "/page.js", None, "What makes pages live", || get(page::frame::js)),
     page("GET", "/page.svg", None, "The icon of the browser's tab", || get(page::frame::svg)),
+    page("GET", "/docs", None, "Where to read what", || get(face::pages)),
     page("GET", "/docs/{face}", None, "What the people of another product find here", || get(face::page)),
     page("GET", "/tenants/{tenant}", READ, "The fleet", || get(page::fleet::fleet)),
     page("GET", "/tenants/{tenant}/alarms", READ, "The alarms", || get(page::lists::alarms)),

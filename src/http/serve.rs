@@ -308,7 +308,7 @@ fn router(app: App) -> Router {
     let quick = routes::router(false)
         .merge(face::router())
         .layer(middleware::from_fn_with_state(app.clone(), in_time));
-    quick
+    let router = quick
         .merge(routes::router(true))
         .fallback(face::no_route)
         .method_not_allowed_fallback(face::no_method)
@@ -318,7 +318,9 @@ fn router(app: App) -> Router {
         }))
         .layer(middleware::from_fn_with_state(app.clone(), every_answer))
         .layer(CompressionLayer::new())
-        .with_state(app)
+        .with_state(app);
+    // Around all of it: a router looks at the path before what is layered in it does.
+    Router::new().fallback_service(router).layer(middleware::map_request(face::with_single_slashes))
 }
 
 /// No answer takes longer than it may.

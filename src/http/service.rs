@@ -92,6 +92,7 @@ impl Service {
             tokens,
             partitions: config.partitions,
             limits: config.limits.clone(),
+            secure: config.server.tls.is_some(),
             stats,
         };
         let server = Server::start(&config.server, base)?;

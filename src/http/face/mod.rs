@@ -12,14 +12,15 @@ use std::fmt::Write as _;
 
 use axum::extract::{FromRequestParts, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderValue, Method, Uri, header};
+use axum::http::uri::PathAndQuery;
+use axum::http::{HeaderMap, HeaderValue, Method, Uri, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::MethodRouter;
 use axum::{Json, Router};
 use serde_json::Value;
 
-use super::app::{App, Parameters};
+use super::app::{App, Parameters, Who};
 use super::auth::{Need, Tenants, Token};
 use super::problem::{self, Problem};
 use crate::domain::time::Timestamp;
@@ -34,8 +35,13 @@ pub struct Face {
     pub name: &'static str,
     /// Its name for people.
     pub title: &'static str,
-    /// What the paths of its routes begin with, and no others.
-    pub root: &'static str,
+    /// What the paths of its routes begin with: of two faces the longer beginning says whose a path is. A root may have no
+    /// route: who asks there is told in the words of the face what it serves.
+    pub roots: &'static [&'static str],
+    /// Whether a path of it with repeated slashes means the one without.
+    pub merges_slashes: bool,
+    /// What an answer of JSON is called for whoever accepts these types: one of them, or JSON.
+    pub media: fn(accepts: &str) -> Option<&str>,
     /// Its routes.
     pub routes: &'static [FaceRoute],
     /// What becomes of a parameter that is in no table: refused, or ignored.
@@ -93,18 +99,64 @@ pub const fn served(name: &'static str, about: &'static str) -> FaceParameter {
     FaceParameter { name, treatment: Treatment::Served, about }
 }
 
+/// A parameter that may be said, and changes nothing.
+pub const fn ignored(name: &'static str, about: &'static str) -> FaceParameter {
+    FaceParameter { name, treatment: Treatment::Ignored, about }
+}
+
+/// A parameter that is refused.
+pub const fn refused(name: &'static str, about: &'static str) -> FaceParameter {
+    FaceParameter { name, treatment: Treatment::Refused, about }
+}
+
 /// The face that a path belongs to.
 pub fn of(path: &str) -> Option<&'static Face> {
-    FACES.iter().find(|face| path.starts_with(face.root)).copied()
+    let roots = FACES.iter().flat_map(|face| face.roots.iter().map(move |root| (*root, *face)));
+    roots.filter(|(root, _)| path.starts_with(root)).max_by_key(|(root, _)| root.len()).map(|(_, face)| face)
+}
+
+/// The same request with single slashes in its path, where the face that it is for wants that.
+pub async fn with_single_slashes(mut request: Request) -> Request {
+    let path = request.uri().path();
+    if !path.contains("//") {
+        return request;
+    }
+    let mut merged = String::with_capacity(path.len());
+    path.chars().for_each(|letter| {
+        if !(letter == '/' && merged.ends_with('/')) {
+            merged.push(letter);
+        }
+    });
+    if of(&merged).is_none_or(|face| !face.merges_slashes) {
+        return request;
+    }
+    if let Some(query) = request.uri().query() {
+        merged.push('?');
+        merged.push_str(query);
+    }
+    let mut parts = request.uri().clone().into_parts();
+    parts.path_and_query = PathAndQuery::try_from(merged).ok();
+    // Slashes fewer, it is an address all the same.
+    if let Ok(uri) = Uri::from_parts(parts) {
+        *request.uri_mut() = uri;
+    }
+    request
 }
 
 /// The router of all faces.
 pub fn router() -> Router<App> {
     let routes = FACES.iter().flat_map(|face| face.routes.iter().map(move |route| (*face, route)));
     routes.fold(Router::new(), |router, (face, route)| {
-        let known = move |mut request: Request, next: Next| {
+        let known = move |mut request: Request, next: Next| async move {
             request.extensions_mut().insert(Place { face, route });
-            next.run(request)
+            let kind = face.media_type(request.headers());
+            let mut response = next.run(request).await;
+            let headers = response.headers_mut();
+            let is_json = |kind: &HeaderValue| kind.as_bytes() == b"application/json";
+            if let Some(kind) = kind.filter(|_| headers.get(header::CONTENT_TYPE).is_some_and(is_json)) {
+                headers.insert(header::CONTENT_TYPE, kind);
+            }
+            response
         };
         router.route(route.path, (route.handler)().layer(middleware::from_fn(known)))
     })
@@ -133,6 +185,18 @@ pub async fn no_method(method: Method, uri: Uri) -> Problem {
     }
 }
 
+/// `GET /docs`: where to read what, for people.
+pub async fn pages() -> Response {
+    let mut text = "# Lastseen\n\n\
+        * /v1/openapi.json: the native API\n"
+        .to_owned();
+    for face in FACES {
+        // Writing to a text does not fail.
+        let _ = writeln!(text, "* /docs/{}: what people of {} find here", face.name, face.title);
+    }
+    ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response()
+}
+
 /// `GET /docs/{face}`: the page of a face, for people.
 pub async fn page(axum::extract::Path(name): axum::extract::Path<String>) -> Result<Response, Problem> {
     let face = FACES.iter().find(|face| face.name == name).ok_or_else(|| {
@@ -152,6 +216,12 @@ impl Face {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         *response.body_mut() = body.into_body();
         response
+    }
+
+    /// What the answer to such a request is called, if not JSON.
+    fn media_type(&self, headers: &HeaderMap) -> Option<HeaderValue> {
+        let accepts = headers.get(header::ACCEPT)?.to_str().ok()?;
+        HeaderValue::from_str((self.media)(accepts)?).ok()
     }
 
     /// What was wrong, and what is served.
@@ -213,8 +283,12 @@ impl Face {
 pub struct Asked {
     /// The tenant, by the token.
     pub tenant: String,
+    /// Who asks.
+    pub who: Who,
     /// The parameters.
     pub parameters: Parameters,
+    /// Scheme, host and port as the client knows them, for addresses in answers; empty if it did not say.
+    pub origin: String,
 }
 
 impl FromRequestParts<App> for Asked {
@@ -230,8 +304,17 @@ impl FromRequestParts<App> for Asked {
         let tenant = face.tenant(app, &token, user.as_deref())?;
         token.may(route.need, Some(&tenant))?;
         let parameters = Parameters::from_request_parts(parts, app).await?;
-        Ok(Asked { tenant, parameters: sorted(face, route, parameters)? })
+        let origin = origin(parts, app.secure);
+        Ok(Asked { tenant, who: Who(token), parameters: sorted(face, route, parameters)?, origin })
     }
+}
+
+/// Scheme, host and port that a request was sent to; what stands in front says by `X-Forwarded-Proto` that it speaks TLS.
+fn origin(parts: &Parts, is_secure: bool) -> String {
+    let text = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok());
+    let host = parts.uri.authority().map(|host| host.as_str()).or_else(|| text("host"));
+    let is_secure = is_secure || text("x-forwarded-proto").is_some_and(|proto| proto.starts_with("https"));
+    host.map(|host| format!("{}://{host}", if is_secure { "https" } else { "http" })).unwrap_or_default()
 }
 
 /// The parameters that are served; of the others, those that are not merely ignored are an error.
@@ -265,7 +348,15 @@ pub fn time_of(
     now: Timestamp,
 ) -> Result<Option<Timestamp>, Problem> {
     let Some(text) = parameters.take(name)? else { return Ok(None) };
-    moment(&with_zone(&text), now).map(Some).map_err(|message| BadFilter::new(name, message).into())
+    time_in(&text, now).map(Some).map_err(|message| BadFilter::new(name, message).into())
+}
+
+/// The time that a text is, as [`time_of`] reads it.
+///
+/// # Errors
+/// It is none: what would be.
+pub fn time_in(text: &str, now: Timestamp) -> Result<Timestamp, String> {
+    moment(&with_zone(text), now)
 }
 
 /// The same moment with a time of the day and a zone, if the text begins as a date does.

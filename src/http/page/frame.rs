@@ -197,7 +197,9 @@ impl Frame {
                         @if let Some(trust) = &self.trust { (trust.markup(self.now)) }
                         p class="foot" {
                             @if let Some(who) = &self.who { "Signed in as " strong { (who) } ". " }
-                            @if self.trust.is_some() { "All times are UTC." }
+                            @if self.trust.is_some() { "All times are UTC. " }
+                            a href="/docs" { "API" }
+                            "."
                             @if self.seconds.is_some() {
                                 " "
                                 span id="liveness" class="liveness" hidden { span class="dot" aria-hidden="true" {} " " span { "Live" } }

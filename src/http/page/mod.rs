@@ -5,7 +5,7 @@
 //! date, and puts what changed in its place. Markup is `maud`'s: checked by the compiler, and what comes from outside is
 //! escaped. Nothing is fetched from elsewhere, and nothing is inline, so the content security policy can be strict.
 
-mod address;
+pub mod address;
 pub mod commands;
 pub mod device;
 pub mod fleet;

@@ -3,11 +3,13 @@
 use lastseen::http::Limits;
 use serde_json::{Value, json};
 
-use super::{Probe, ask_as, get, holds_its_tables, ids};
+use super::{Probe, ask_as, get, holds_its_tables, ids, read};
 use crate::http::{BOSS, Bench, INGEST, OPERATOR, STRANGER, VIEWER};
 
 const LIST: &str = "/api/v0002/clientconnectionstates";
 const LOG: &str = "/api/v0002/logs/connection";
+const STATES: &str = "GET /api/v0002/clientconnectionstates";
+const LOGS: &str = "GET /api/v0002/logs/connection";
 const DEVICE: &str = "/api/v0002/device/types/{typeId}/devices/{deviceId}";
 
 /// So many minutes after ten in the evening, two hours before the bench begins.
@@ -193,9 +195,12 @@ fn every_parameter_does_what_the_table_says() {
     let gate = format!("{LOG}?typeId=gate&deviceId=gate-1");
     let first = get(&bench, &format!("{LIST}?_limit=2"));
     let twenty_past = "2025-12-31T22:20:00Z";
-    let state =
-        |name: &'static str, value: &str| Probe { path: LIST, name, said: format!("{LIST}?{name}={value}") };
-    let log = |name: &'static str, said: &str| Probe { path: LOG, name, said: format!("{gate}&{said}") };
+    let state = |name: &'static str, value: &str| Probe {
+        route: STATES,
+        name,
+        said: format!("{LIST}?{name}={value}"),
+    };
+    let log = |name: &'static str, said: &str| Probe { route: LOGS, name, said: format!("{gate}&{said}") };
     let probes = [
         state("_limit", "1"),
         state("_bookmark", first["bookmark"].as_str().unwrap()),
@@ -215,18 +220,19 @@ fn every_parameter_does_what_the_table_says() {
         log("offset", "offset=1"),
         log("fromTime", "fromTime=2025-12-31T22:42:00Z&toTime=2026-01-01"),
         log("toTime", "fromTime=2025-12-31&toTime=2025-12-31T22:41:00Z"),
-        Probe { path: LOG, name: "typeId", said: format!("{LOG}?typeId=pump&deviceId=pump-2") },
-        Probe { path: LOG, name: "deviceId", said: format!("{LOG}?typeId=pump&deviceId=pump-1") },
+        Probe { route: LOGS, name: "typeId", said: format!("{LOG}?typeId=pump&deviceId=pump-2") },
+        Probe { route: LOGS, name: "deviceId", said: format!("{LOG}?typeId=pump&deviceId=pump-1") },
     ];
+    let device = format!("GET {DEVICE}");
     let plain = [
-        (LIST, LIST),
-        (
-            "/api/v0002/clientconnectionstates/{clientId}",
+        read(STATES, LIST),
+        read(
+            "GET /api/v0002/clientconnectionstates/{clientId}",
             "/api/v0002/clientconnectionstates/d:acme:pump:pump-1",
         ),
-        ("/api/v0002/config/clientstate", "/api/v0002/config/clientstate"),
-        (LOG, &*gate),
-        (DEVICE, "/api/v0002/device/types/pump/devices/pump-1"),
+        read("GET /api/v0002/config/clientstate", "/api/v0002/config/clientstate"),
+        read(LOGS, &gate),
+        read(&device, "/api/v0002/device/types/pump/devices/pump-1"),
     ];
     holds_its_tables(&bench, "watson", &plain, &probes);
 }

@@ -15,7 +15,9 @@ use crate::http::problem::Problem;
 pub const FACE: Face = Face {
     name: "watson",
     title: "Watson IoT",
-    root: "/api/v0002/",
+    roots: &["/api/v0002/"],
+    merges_slashes: false,
+    media: |_| None,
     routes: &[
         FaceRoute {
             method: "GET",

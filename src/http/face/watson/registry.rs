@@ -79,7 +79,7 @@ pub struct LogEntry {
 
 /// `GET /api/v0002/logs/connection` (W30)
 pub async fn log(State(app): State<App>, asked: Asked) -> Result<Json<Vec<LogEntry>>, Problem> {
-    let Asked { tenant, mut parameters } = asked;
+    let Asked { tenant, mut parameters, .. } = asked;
     let type_id = required(&mut parameters, "typeId")?;
     let device_id = required(&mut parameters, "deviceId")?;
     let limit = parameters.whole("limit", 1..=ENTRIES)?.unwrap_or(ENTRIES) as usize;
