@@ -6,6 +6,7 @@
 //! the token, and the parameters that are served; it fails with the same problems as the native API does, which go out
 //! in the words of the face.
 
+pub mod cumulocity;
 pub mod watson;
 
 use std::fmt::Write as _;
@@ -27,7 +28,7 @@ use crate::domain::time::Timestamp;
 use crate::query::filter::{BadFilter, moment};
 
 /// Every face.
-pub const FACES: &[&Face] = &[&watson::FACE];
+pub const FACES: &[&Face] = &[&watson::FACE, &cumulocity::FACE];
 
 /// The interface of another product.
 pub struct Face {
