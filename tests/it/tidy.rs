@@ -106,8 +106,13 @@ const PURE: &[(&str, &[&str])] = &[
 const LINES_MAX: usize = 600;
 
 /// The documents whose links are followed.
-const DOCUMENTS: [&str; 4] =
-    ["README.md", "ARCHITECTURE.md", "deploy/RUNBOOK.md", "src/http/face/watson/README.md"];
+const DOCUMENTS: [&str; 5] = [
+    "README.md",
+    "ARCHITECTURE.md",
+    "deploy/RUNBOOK.md",
+    "src/http/face/watson/README.md",
+    "src/http/face/cumulocity/README.md",
+];
 
 // ---- reading the sources ----------------------------------------------------------------------------------------
 
