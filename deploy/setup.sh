@@ -87,7 +87,7 @@ is_there() {
       major=$(java_version)
       [ -n "$major" ] && [ "$major" -ge 17 ]
       ;;
-    maven) has mvn || deploy/kafka/broker have ;; # Maven only fetches: not needed where the jars are
+    maven) has mvn ;; # it fetches that Kafka, and builds the peers of the benches
     timeout) has timeout ;;
     browser) has chromium && has chromedriver ;;
     python) has python3 && python3 -c 'import ensurepip, venv' 2>/dev/null ;;
@@ -103,7 +103,7 @@ purpose() {
     zlib) echo "zlib headers: compression in librdkafka" ;;
     rust) echo "Rust $rust_wanted or newer with cargo, clippy and rustfmt" ;;
     java) echo "a JDK, 17 or newer: the Kafka that the tests start, and its tools" ;;
-    maven) echo "Maven: fetches that Kafka" ;;
+    maven) echo "Maven: fetches that Kafka, builds what Lastseen is measured against" ;;
     timeout) echo "GNU timeout: ends a Kafka that was left behind" ;;
     python) echo "Python 3 with venv and pip: the clients of other products, which the tests run" ;;
     browser) echo "Chromium and its driver (the commands chromium and chromedriver): the tests look at the page with them" ;;
