@@ -23,3 +23,4 @@ mod sim;
 mod tidy;
 #[cfg(feature = "rocksdb")]
 mod worker;
+mod workload;
