@@ -1,0 +1,259 @@
+//! The report: Markdown for people, JSON for programs.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use crate::fill::Filled;
+use crate::process::Measured;
+use crate::verdicts::Verdicts;
+use crate::{Plan, root};
+
+pub struct Report<'a> {
+    pub plan: &'a Plan,
+    pub filled: &'a Filled,
+    pub bare: &'a Measured,
+    pub runs: &'a BTreeMap<&'a str, Vec<Measured>>,
+    pub said: &'a BTreeMap<&'a str, Vec<Verdicts>>,
+}
+
+/// A figure of every run: its name, how it is got, its digits.
+type Figure = (&'static str, fn(&Measured, f64) -> f64, usize);
+
+const FIGURES: [Figure; 10] = [
+    ("records/s, from the first commit to the last", |run, _| run.rate, 0),
+    ("… of the second half: all are registered and connected", |run, _| run.second_half, 0),
+    ("seconds from the start of the process to caught up", |run, _| run.seconds, 1),
+    ("… of them until the first commit", |run, _| run.first, 1),
+    ("processor seconds a million records", |run, million| run.cpu_seconds / million, 2),
+    ("… of the broker, meanwhile", |run, million| run.broker_cpu_seconds / million, 2),
+    ("peak resident, MiB", |run, _| run.peak_kib as f64 / 1024.0, 0),
+    ("bytes to Kafka a record", |run, million| run.kafka_total() as f64 / million / 1e6, 1),
+    ("bytes to disk a record, its own", |run, million| run.disk_bytes as f64 / million / 1e6, 1),
+    ("load of the machine before it", |run, _| run.load, 1),
+];
+
+fn median(mut numbers: Vec<f64>) -> (f64, f64, f64) {
+    numbers.sort_by(f64::total_cmp);
+    (numbers[numbers.len() / 2], numbers[0], numbers[numbers.len() - 1])
+}
+
+impl Report<'_> {
+    /// Writes it; what the two disagree about.
+    pub fn write(&self) -> Vec<String> {
+        let mut differences = Vec::new();
+        let [ours, theirs] = ["lastseen", "kafka-streams"].map(|name| &self.said[name]);
+        for (ours, theirs) in ours.iter().zip(theirs) {
+            differences.extend(ours.differences(theirs));
+        }
+        std::fs::create_dir_all(&self.plan.out).expect("a directory");
+        let text = self.markdown(&differences);
+        std::fs::write(self.plan.out.join("report.md"), &text).expect("written");
+        let json = serde_json::to_string_pretty(&self.json(&differences)).expect("JSON");
+        std::fs::write(self.plan.out.join("report.json"), json).expect("written");
+        println!("{text}\n{}", self.plan.out.join("report.md").display());
+        differences
+    }
+
+    fn million(&self) -> f64 {
+        self.filled.records as f64 / 1e6
+    }
+
+    fn markdown(&self, differences: &[String]) -> String {
+        let mut out = String::from("# Lastseen and Kafka Streams, from the same full backlog\n\n");
+        let Plan { devices, seconds, seed, partitions, rounds, cpus, .. } = self.plan;
+        let _ = writeln!(
+            out,
+            "{devices} devices, {seconds} s of their time, seed {seed}: {} records ({} control, {} connects, {} \
+             disconnects, {} signs of life; {} late, {} twice), {:.0} bytes on the average, hash \
+             of their topics, keys and lengths `{:016x}`. {partitions} partitions, processors {cpus}, broker and program on the same ones; {rounds} round(s), one \
+             after the other.\n",
+            self.filled.records,
+            self.filled.tally.control,
+            self.filled.tally.connects,
+            self.filled.tally.disconnects,
+            self.filled.tally.activity,
+            self.filled.tally.late,
+            self.filled.tally.twice,
+            self.filled.bytes as f64 / self.filled.records as f64,
+            self.filled.hash,
+        );
+        let _ = writeln!(
+            out,
+            "The backlog was sent in {:.1} s, {:.0} records/s; drawing and encoding it took one core {:.1} s of that.\n",
+            self.filled.seconds,
+            self.filled.records as f64 / self.filled.seconds,
+            self.filled.drawing
+        );
+        let _ = writeln!(
+            out,
+            "| median (range) | Lastseen | Kafka Streams | Lastseen to it |\n|---|---|---|---|"
+        );
+        for (name, figure, digits) in FIGURES {
+            let of = |program: &str| {
+                median(self.runs[program].iter().map(|run| figure(run, self.million())).collect())
+            };
+            let (ours, theirs) = (of("lastseen"), of("kafka-streams"));
+            let cell = |(middle, low, high): (f64, f64, f64)| match low == high {
+                true => format!("{middle:.digits$}"),
+                false => format!("{middle:.digits$} ({low:.digits$}–{high:.digits$})"),
+            };
+            let _ =
+                writeln!(out, "| {name} | {} | {} | {:.2} |", cell(ours), cell(theirs), ours.0 / theirs.0);
+        }
+        let lastseen = median(self.runs["lastseen"].iter().map(|run| run.rate).collect()).0;
+        let _ = writeln!(
+            out,
+            "\nA bare consumer (rdkafka, poll, read_committed) that only counts: {:.0} records/s, {:.2} processor seconds a \
+             million. Lastseen reaches {:.2} of it.\n",
+            self.bare.rate,
+            self.bare.cpu_seconds / self.million(),
+            lastseen / self.bare.rate
+        );
+        self.topics(&mut out);
+        self.verdicts(&mut out, differences);
+        let _ = writeln!(out, "## Machine, versions, settings\n");
+        for (name, value) in self.machine() {
+            let _ = writeln!(out, "* {name}: {value}");
+        }
+        out
+    }
+
+    fn topics(&self, out: &mut String) {
+        let _ = writeln!(
+            out,
+            "## Bytes to Kafka, by topic\n\n| program | topic | bytes a record |\n|---|---|---|"
+        );
+        for (name, runs) in self.runs {
+            let run = &runs[0];
+            let coordination = [("offsets and transactions".to_owned(), run.coordination_bytes)];
+            for (topic, bytes) in run.kafka_bytes.iter().chain(&coordination).filter(|(_, bytes)| *bytes > 0)
+            {
+                let _ =
+                    writeln!(out, "| {name} | {topic} | {:.2} |", *bytes as f64 / self.filled.records as f64);
+            }
+        }
+        out.push('\n');
+    }
+
+    fn verdicts(&self, out: &mut String, differences: &[String]) {
+        let _ = writeln!(out, "## What they said\n");
+        let verdict = match differences {
+            [] => "Both said the same, device by device and time by time.".to_owned(),
+            _ => format!("They differ: {}.", differences.join("; ")),
+        };
+        let _ = writeln!(out, "{verdict}\n\n| what | Lastseen | Kafka Streams |\n|---|---|---|");
+        let [ours, theirs] = ["lastseen", "kafka-streams"].map(|name| &self.said[name][0]);
+        let kinds: std::collections::BTreeSet<&String> =
+            ours.kinds.keys().chain(theirs.kinds.keys()).collect();
+        for kind in kinds {
+            let of = |said: &Verdicts| said.kinds.get(kind).copied().unwrap_or(0);
+            let _ = writeln!(out, "| {kind} | {} | {} |", of(ours), of(theirs));
+        }
+        let _ = writeln!(out, "\n| sum of hashes | |\n|---|---|");
+        for (name, digest) in &ours.digests {
+            let _ = writeln!(out, "| {name} | `{:032x}` |", digest.sum);
+        }
+        out.push('\n');
+    }
+
+    /// What it ran on, and with.
+    fn machine(&self) -> Vec<(&'static str, String)> {
+        let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+        let line = |text: &str, name: &str| {
+            let found = text.lines().find_map(|line| line.strip_prefix(name));
+            found.unwrap_or("unknown").trim_start_matches([':', ' ', '\t']).trim().to_owned()
+        };
+        let pom = read(&root().join("deploy/kafka/pom.xml").display().to_string());
+        let kafka =
+            pom.split("<kafka.version>").nth(1).and_then(|rest| rest.split('<').next()).unwrap_or("?");
+        let peer = match &self.plan.peer {
+            Some(file) => format!("peer.properties, then {}", file.file_name().unwrap_or_default().display()),
+            None => "peer.properties".to_owned(),
+        };
+        vec![
+            ("processor", line(&read("/proc/cpuinfo"), "model name")),
+            ("cores", std::thread::available_parallelism().map_or(0, usize::from).to_string()),
+            ("memory", line(&read("/proc/meminfo"), "MemTotal")),
+            ("kernel", read("/proc/sys/kernel/osrelease").trim().to_owned()),
+            ("sources", words(Command::new("git").args(["rev-parse", "HEAD"]).current_dir(root()))),
+            ("compiler", words(Command::new("rustc").arg("--version"))),
+            ("librdkafka", rdkafka::util::get_rdkafka_version().1),
+            ("Kafka and Kafka Streams", kafka.to_owned()),
+            ("Java", words(Command::new("java").arg("--version"))),
+            ("Java options of the peer", self.plan.java.clone()),
+            ("settings of the peer", peer),
+            (
+                "settings of Lastseen",
+                format!(
+                    "defaults, but worker.count = {}, commit_interval_ms = {}, role = processor",
+                    self.plan.workers, self.plan.commit_ms
+                ),
+            ),
+        ]
+    }
+
+    fn json(&self, differences: &[String]) -> Value {
+        let million = self.million();
+        let runs: BTreeMap<&str, Vec<Value>> = self
+            .runs
+            .iter()
+            .map(|(name, runs)| (*name, runs.iter().map(|run| figures(run, million)).collect()))
+            .collect();
+        let said: BTreeMap<&str, Value> = self
+            .said
+            .iter()
+            .map(|(name, said)| {
+                let hashes: BTreeMap<&str, String> = said[0]
+                    .digests
+                    .iter()
+                    .map(|(name, digest)| (*name, format!("{:032x}", digest.sum)))
+                    .collect();
+                (*name, json!({"counts": said[0].kinds, "hashes": hashes}))
+            })
+            .collect();
+        let machine: BTreeMap<&str, String> = self.machine().into_iter().collect();
+        json!({
+            "devices": self.plan.devices,
+            "seconds": self.plan.seconds,
+            "seed": self.plan.seed,
+            "partitions": self.plan.partitions,
+            "cpus": self.plan.cpus,
+            "records": self.filled.records,
+            "bytes": self.filled.bytes,
+            "hash": format!("{:016x}", self.filled.hash),
+            "start": self.filled.spec.start,
+            "filling": {"seconds": self.filled.seconds, "drawing": self.filled.drawing},
+            "bare": {"rate": self.bare.rate, "cpuPerMillion": self.bare.cpu_seconds / million},
+            "runs": runs,
+            "said": said,
+            "differences": differences,
+            "machine": machine,
+        })
+    }
+}
+
+fn figures(run: &Measured, million: f64) -> Value {
+    json!({
+        "rate": run.rate,
+        "secondHalf": run.second_half,
+        "seconds": run.seconds,
+        "first": run.first,
+        "cpuPerMillion": run.cpu_seconds / million,
+        "brokerCpuPerMillion": run.broker_cpu_seconds / million,
+        "peakKib": run.peak_kib,
+        "diskBytes": run.disk_bytes,
+        "kafkaBytes": run.kafka_bytes.iter().cloned().collect::<BTreeMap<String, u64>>(),
+        "coordinationBytes": run.coordination_bytes,
+        "load": run.load,
+    })
+}
+
+/// The first line that a command prints, if it is there.
+fn words(command: &mut Command) -> String {
+    let output = command.output().ok().filter(|output| output.status.success());
+    let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+    text.lines().next().unwrap_or("unknown").to_owned()
+}
