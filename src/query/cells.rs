@@ -6,7 +6,7 @@
 use crate::domain::clocks::LastActivity;
 use crate::domain::device::Device;
 use crate::domain::effect::AlarmState;
-use crate::domain::event::{ChannelKind, ClientKind, Initiator, Stage};
+use crate::domain::event::{ChannelKind, ClientKind, Initiator, Stage, UpdatePhase};
 use crate::domain::facet::{Availability, Connection, Facets, Heartbeat, Label, Overall, Push};
 use crate::domain::policy::Severity;
 use crate::domain::session::{Disconnect, Session};
@@ -32,6 +32,11 @@ impl Field {
     /// Where it begins.
     pub const fn shift(self) -> u32 {
         self.shift
+    }
+
+    /// The bits that it has in the word.
+    pub const fn mask(self) -> u64 {
+        ((1 << self.bits) - 1) << self.shift
     }
 
     fn put(self, word: &mut u64, value: usize) {
@@ -66,10 +71,16 @@ pub const CLIENT_KIND: Field = Field::after(DISCONNECTED_BY, 2);
 pub const STAGE: Field = Field::after(CLIENT_KIND, 3);
 /// 0: none; else the MQTT reason code of the disconnect, from 1.
 pub const REASON_CODE: Field = Field::after(STAGE, 9);
-/// 0: none; else percent, from 1.
-pub const PROGRESS: Field = Field::after(REASON_CODE, 7);
+/// 0: none; else percent of the stage of its life, from 1.
+pub const STAGE_PROGRESS: Field = Field::after(REASON_CODE, 7);
+/// 0: none; else percent of its update, from 1.
+pub const UPDATE_PROGRESS: Field = Field::after(STAGE_PROGRESS, 7);
+/// 0: no update was told; else [`UpdatePhase`], from 1.
+pub const UPDATE_PHASE: Field = Field::after(UPDATE_PROGRESS, 3);
+/// Whether no tunnel is expected.
+pub const NO_TUNNEL: Field = Field::after(UPDATE_PHASE, 1);
 /// What set the last activity.
-pub const LAST_ACTIVITY: Field = Field::after(PROGRESS, 4);
+pub const LAST_ACTIVITY: Field = Field::after(NO_TUNNEL, 4);
 /// Whether there is a required interval.
 pub const HAS_INTERVAL: Field = Field::after(LAST_ACTIVITY, 1);
 /// 0: not known, or not MQTT; else the version of MQTT of the newest client session, as [`Mqtt`], from 1.
@@ -126,7 +137,12 @@ impl Moment {
             None => 0,
             Some(at) => (at.millis().max(FIRST) - FIRST) as u64 + 1,
         };
-        let [a, b, c, d, e, f, ..] = number.to_le_bytes();
+        Moment::of_rank(number)
+    }
+
+    /// The way back from [`Moment::rank`].
+    pub fn of_rank(rank: u64) -> Moment {
+        let [a, b, c, d, e, f, ..] = rank.to_le_bytes();
         Moment([a, b, c, d, e, f])
     }
 
@@ -187,6 +203,15 @@ pub fn client_ends(device: &Device) -> (Option<&Session>, Option<Disconnect>) {
     (newest, recorded)
 }
 
+/// When the tunnel of a device was last seen to come or to go; never, if it had none.
+pub fn tunnel_moved(device: &Device) -> Timestamp {
+    let Some(vpn) = device.channels.iter().find(|channel| channel.kind == ChannelKind::Vpn) else {
+        return Timestamp::NEVER;
+    };
+    let came = vpn.newest().map_or(Timestamp::NEVER, |session| session.connected_at);
+    came.max(vpn.recorded.map_or(Timestamp::NEVER, |end| end.at))
+}
+
 impl Cells {
     /// Of a device. What the tenant numbers (type, labels) is left at 0.
     pub fn of(device: &Device, number: u32) -> Cells {
@@ -213,7 +238,14 @@ impl Cells {
         }
         put(CLIENT_KIND, device.registration.client_kind.as_ref().map_or(0, |fact| fact.value as usize + 1));
         put(STAGE, device.lifecycle.as_ref().map_or(0, |fact| fact.value.stage as usize + 1));
-        put(PROGRESS, device.progress().map_or(0, |percent| usize::from(percent) + 1));
+        let percent = |known: Option<u8>| known.map_or(0, |percent| usize::from(percent) + 1);
+        put(STAGE_PROGRESS, percent(device.lifecycle.as_ref().and_then(|fact| fact.value.progress)));
+        put(UPDATE_PROGRESS, percent(device.update.as_ref().and_then(|fact| fact.value.progress)));
+        put(UPDATE_PHASE, device.update.as_ref().map_or(0, |fact| fact.value.phase as usize + 1));
+        put(
+            NO_TUNNEL,
+            usize::from(device.poll_settings.as_ref().is_some_and(|fact| !fact.value.vpn_expected)),
+        );
         put(LAST_ACTIVITY, device.clocks.kind as usize);
         put(HAS_INTERVAL, usize::from(device.monitoring.minutes.is_some()));
         let protocol = newest.and_then(|session| session.protocol.as_deref());
@@ -296,9 +328,33 @@ impl Cells {
         Some(Stage::ALL[STAGE.of(self.word).checked_sub(1)?])
     }
 
-    /// Percent of what is under way.
+    /// Percent of what is under way, for the overall status, as [`Device::progress`].
     pub fn progress(&self) -> Option<u8> {
-        Some(PROGRESS.of(self.word).checked_sub(1)? as u8)
+        match Overall::ALL[OVERALL.of(self.word)] {
+            Overall::Updating => self.update_progress(),
+            Overall::Configuring | Overall::PostProvisioning => self.stage_progress(),
+            _ => None,
+        }
+    }
+
+    /// Percent of the stage of its life, whatever the overall status.
+    pub fn stage_progress(&self) -> Option<u8> {
+        Some(STAGE_PROGRESS.of(self.word).checked_sub(1)? as u8)
+    }
+
+    /// Percent of its update, whatever the overall status.
+    pub fn update_progress(&self) -> Option<u8> {
+        Some(UPDATE_PROGRESS.of(self.word).checked_sub(1)? as u8)
+    }
+
+    /// How far its update has come.
+    pub fn update_phase(&self) -> Option<UpdatePhase> {
+        Some(UpdatePhase::ALL[UPDATE_PHASE.of(self.word).checked_sub(1)?])
+    }
+
+    /// Whether a tunnel is expected of it.
+    pub fn tunnel_expected(&self) -> bool {
+        NO_TUNNEL.of(self.word) == 0
     }
 
     /// The version of MQTT of the newest client session.

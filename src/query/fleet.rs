@@ -15,7 +15,7 @@ use crate::domain::event::split_key;
 use crate::domain::time::Timestamp;
 use crate::engine::pack::Moved;
 
-use super::cells::{Cells, Time};
+use super::cells::{Cells, Moment, Time, tunnel_moved};
 use super::filter::Filter;
 
 /// Rows of a chunk: a tenant grows by so many at most, so that little room is wasted. Small in tests, whose fleets are
@@ -123,6 +123,8 @@ pub struct Tenant {
     order: Vec<Vec<u32>>,
     types: Shared<Arc<str>>,
     labels: Shared<Arc<Labels>>,
+    /// By row: when its tunnel came or went. As long as the last row with a tunnel needs: in most fleets nobody has one.
+    tunnels: Vec<Moment>,
     count: usize,
 }
 
@@ -304,6 +306,32 @@ impl Tenant {
         }
     }
 
+    /// When the tunnel of a row's device was last seen to come or to go; never, if it had none.
+    pub fn tunnel(&self, index: u32) -> Moment {
+        self.tunnels.get(index as usize).copied().unwrap_or_default()
+    }
+
+    fn set_tunnel(&mut self, index: u32, at: Moment) {
+        let place = index as usize;
+        if at != Moment::default() && self.tunnels.len() <= place {
+            self.tunnels.resize(place + 1, Moment::default());
+        }
+        if let Some(known) = self.tunnels.get_mut(place) {
+            *known = at;
+        }
+    }
+
+    /// The types that its devices have: each with its number in [`Cells::device_type`], and how many devices have it.
+    pub fn types(&self) -> impl Iterator<Item = (u32, &str, u32)> {
+        let known = (0u32..).zip(&self.types.values);
+        known.filter_map(|(number, value)| value.as_ref().map(|(name, users)| (number, &**name, *users)))
+    }
+
+    /// The type of this number.
+    pub fn type_of(&self, number: u32) -> Option<&str> {
+        self.types.get(number).map(|known| &**known)
+    }
+
     fn insert(&mut self, id: &str) -> u32 {
         let place = match self.place(id) {
             Ok((block, at)) => return self.order[block][at],
@@ -350,6 +378,7 @@ impl Tenant {
         }
         self.types.give_back(before.device_type);
         self.labels.give_back(before.labels);
+        self.set_tunnel(index, Moment::new(tunnel_moved(device)));
         let name = registration.name.as_ref().map_or("", |fact| &*fact.value);
         let row = self.row_mut(index);
         row.cells = cells;
@@ -368,6 +397,7 @@ impl Tenant {
         let row = std::mem::take(self.row_mut(index));
         self.types.give_back(row.cells.device_type);
         self.labels.give_back(row.cells.labels);
+        self.set_tunnel(index, Moment::default());
         self.free.push(index);
         self.count -= 1;
         Some(index)
@@ -500,6 +530,13 @@ impl Fleet {
         let (tenant, id) = split_key(key);
         let tenant = self.tenant(tenant)?;
         Some(tenant.listed(tenant.find(id)?))
+    }
+
+    /// The row of the device that has this number, if it is one of this tenant.
+    pub fn numbered(&self, tenant: &str, partition: u32, number: u32) -> Option<u32> {
+        let wanted = *self.names.get(tenant)?;
+        let spot = self.numbers.get(partition as usize)?.get(number as usize)?;
+        (spot.tenant == wanted).then_some(spot.row)
     }
 
     /// Takes a device as its row tells it.
