@@ -4,7 +4,7 @@
 #   deploy/setup.sh                what the build needs
 #   deploy/setup.sh --with-kafka   also what the Kafka that the tests start needs (Java, Maven)
 #   deploy/setup.sh --with-browser also the browser in which the tests look at the page
-#   deploy/setup.sh --with-sdks    also the Python with which the tests run the vendors' own clients
+#   deploy/setup.sh --with-sdks    also the Python and Node.js with which the tests run the vendors' own clients
 #   deploy/setup.sh --check        installs nothing; exit 1 if something is missing
 set -euo pipefail
 
@@ -91,6 +91,7 @@ is_there() {
     timeout) has timeout ;;
     browser) has chromium && has chromedriver ;;
     python) has python3 && python3 -c 'import ensurepip, venv' 2>/dev/null ;;
+    node) at_least "$(node --version 2>/dev/null | tr -d v)" 18.0 && has npm ;;
   esac
 }
 
@@ -106,6 +107,7 @@ purpose() {
     maven) echo "Maven: fetches that Kafka, builds what Lastseen is measured against" ;;
     timeout) echo "GNU timeout: ends a Kafka that was left behind" ;;
     python) echo "Python 3 with venv and pip: the clients of other products, which the tests run" ;;
+    node) echo "Node.js 18 or newer with npm: likewise, those in JavaScript" ;;
     browser) echo "Chromium and its driver (the commands chromium and chromedriver): the tests look at the page with them" ;;
   esac
 }
@@ -121,6 +123,7 @@ package() { # manager, need
     apt:maven) echo maven ;;
     apt:browser) echo chromium chromium-driver ;;
     apt:python) echo python3 python3-venv ;;
+    apt:node) echo nodejs npm ;;
     dnf:compiler) echo gcc gcc-c++ make ;;
     dnf:clang) echo clang clang-devel ;;
     dnf:pkg-config) echo pkgconf-pkg-config ;;
@@ -128,6 +131,7 @@ package() { # manager, need
     dnf:zlib) echo zlib-devel ;;
     dnf:browser) echo chromium chromedriver ;;
     dnf:python) echo python3 ;;
+    dnf:node) echo nodejs npm ;;
     dnf:java) echo java-21-openjdk-devel ;;
     pacman:compiler) echo base-devel ;;
     pacman:clang) echo clang ;;
@@ -136,6 +140,7 @@ package() { # manager, need
     pacman:zlib) echo zlib ;;
     pacman:browser) echo chromium ;;
     pacman:python) echo python ;;
+    pacman:node) echo nodejs npm ;;
     pacman:java) echo jdk21-openjdk ;;
     apk:compiler) echo build-base bash linux-headers ;;
     apk:clang) echo clang clang-dev ;;
@@ -144,6 +149,7 @@ package() { # manager, need
     apk:zlib) echo zlib-dev ;;
     apk:browser) echo chromium chromium-chromedriver ;;
     apk:python) echo python3 ;;
+    apk:node) echo nodejs npm ;;
     apk:java) echo openjdk21-jdk ;;
     brew:compiler) ;; # comes with Apple's command line tools
     brew:clang) echo llvm ;;
@@ -152,6 +158,7 @@ package() { # manager, need
     brew:zlib) echo zlib ;;
     brew:browser) echo chromium chromedriver ;;
     brew:python) echo python ;;
+    brew:node) echo node ;;
     brew:java) echo openjdk@21 ;;
     *:maven) echo maven ;;
     apt:rust) if [ -n "$(apt_candidate rustup)" ]; then echo rustup; fi ;;
@@ -185,7 +192,7 @@ apt_jdk() {
 needs="compiler clang pkg-config openssl zlib rust"
 if [ -n "$with_kafka" ]; then needs="$needs java maven timeout"; fi
 if [ -n "$with_browser" ]; then needs="$needs browser"; fi
-if [ -n "$with_sdks" ]; then needs="$needs python"; fi
+if [ -n "$with_sdks" ]; then needs="$needs python node"; fi
 
 missing=""
 look() {
@@ -196,7 +203,7 @@ look() {
 }
 
 finish() {
-  say "all there: C++ compiler, libclang, OpenSSL, zlib, Rust $(rust_version)${with_kafka:+, Java $(java_version)}${with_browser:+, Chromium}${with_sdks:+, Python}"
+  say "all there: C++ compiler, libclang, OpenSSL, zlib, Rust $(rust_version)${with_kafka:+, Java $(java_version)}${with_browser:+, Chromium}${with_sdks:+, Python, Node.js}"
   exit 0
 }
 

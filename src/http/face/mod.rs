@@ -6,6 +6,7 @@
 //! the token, and the parameters that are served; it fails with the same problems as the native API does, which go out
 //! in the words of the face.
 
+pub mod balena;
 pub mod cumulocity;
 pub mod watson;
 
@@ -28,7 +29,7 @@ use crate::domain::time::Timestamp;
 use crate::query::filter::{BadFilter, moment};
 
 /// Every face.
-pub const FACES: &[&Face] = &[&watson::FACE, &cumulocity::FACE];
+pub const FACES: &[&Face] = &[&watson::FACE, &cumulocity::FACE, &balena::FACE];
 
 /// The interface of another product.
 pub struct Face {
@@ -159,7 +160,9 @@ pub fn router() -> Router<App> {
             }
             response
         };
-        router.route(route.path, (route.handler)().layer(middleware::from_fn(known)))
+        // A key in brackets goes to the end of the path: the router takes it with the bracket.
+        let path = route.path.strip_suffix(')').unwrap_or(route.path);
+        router.route(path, (route.handler)().layer(middleware::from_fn(known)))
     })
 }
 

@@ -1,5 +1,6 @@
 //! The interfaces of other products, as their clients meet them.
 
+mod balena;
 mod cumulocity;
 mod sdk;
 mod watson;

@@ -1,6 +1,8 @@
 //! The vendors' own clients, unchanged, against the service: `tests/sdk/fetch` gets them, the stage `faces` of
 //! `tests/run` runs these tests.
 
+mod balena;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -32,12 +34,20 @@ fn encrypted(bench: &Bench, host: &str) -> (Service, PathBuf) {
 
 /// What a script of `tests/sdk` prints. `certificate`: of a service that speaks TLS.
 fn printed(script: &str, certificate: Option<&Path>, arguments: &[&str]) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sdk").join(script);
     let mut command = Command::new(python());
-    command.arg(path).args(arguments).env("PYTHONWARNINGS", "ignore");
+    command.arg(path_of(script)).args(arguments).env("PYTHONWARNINGS", "ignore");
     if let Some(certificate) = certificate {
         command.env("REQUESTS_CA_BUNDLE", certificate);
     }
+    output_of(script, command)
+}
+
+fn path_of(script: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sdk").join(script)
+}
+
+/// What a command prints that runs a script.
+fn output_of(script: &str, mut command: Command) -> String {
     // A proxy of the machine has nothing to do with it.
     for name in ["http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "all_proxy"] {
         command.env_remove(name);
@@ -50,7 +60,11 @@ fn printed(script: &str, certificate: Option<&Path>, arguments: &[&str]) -> Stri
 
 /// The questions and answers that a script of `tests/sdk` prints.
 fn told(script: &str, certificate: Option<&Path>, arguments: &[&str]) -> Vec<(String, Value)> {
-    let out = printed(script, certificate, arguments);
+    answers(&printed(script, certificate, arguments))
+}
+
+/// Questions and answers, a line each.
+fn answers(out: &str) -> Vec<(String, Value)> {
     let line = |line: &str| {
         let said: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
         (said["question"].as_str().unwrap().to_owned(), said["answer"].clone())
