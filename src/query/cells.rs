@@ -173,7 +173,7 @@ pub struct Cells {
     pub device_type: u32,
     /// Its labels, a number of the tenant's; 0: none.
     pub labels: u32,
-    /// The first bytes of its name in lower case, so that most names need not be looked at.
+    /// The first bytes of its name in lower case, so that a sort by name need not look at most names.
     pub name_head: u32,
     /// Its dense number in the partition.
     pub number: u32,

@@ -14,6 +14,7 @@ use crate::domain::time::{Millis, Timestamp};
 use crate::wire::rfc3339;
 
 use super::cells::{self, Cells, Field, Moment, Time};
+use super::order;
 use super::pattern::{Pattern, Text, TextTerm};
 
 /// A filter that cannot be understood: which parameter, and what would be right.
@@ -83,9 +84,9 @@ pub struct Filter {
     pub labels: Vec<Choice>,
     /// What the id begins with.
     pub id_prefix: Option<String>,
-    /// What the name begins with, in lower case.
+    /// What the name begins with, in either case.
     pub name_prefix: Option<String>,
-    /// What the id, or in lower case the name, begins with.
+    /// What the id, or in either case the name, begins with.
     pub search: Option<String>,
     /// Only devices with a client connection state.
     has_client_state: bool,
@@ -204,9 +205,9 @@ impl Filter {
             // It follows from the pattern, and ids stand in order: few need be looked at.
             self.id_prefix = Some(begin.to_owned());
         }
-        if wanted && of == Text::Name && self.name_prefix.is_none() && begin.is_ascii() && !begin.is_empty() {
-            // Likewise: the first bytes of a name stand in the row.
-            self.name_prefix = Some(begin.to_lowercase());
+        if wanted && of == Text::Name && self.name_prefix.is_none() && !begin.is_empty() {
+            // Likewise names.
+            self.name_prefix = Some(begin.to_owned());
         }
         self.texts.push(TextTerm { of, pattern, wanted });
     }
@@ -291,7 +292,7 @@ impl Filter {
                 self.labels.push(choice);
             }
             "idPrefix" => self.id_prefix = Some(value.to_owned()),
-            "namePrefix" => self.name_prefix = Some(value.to_lowercase()),
+            "namePrefix" => self.name_prefix = Some(value.to_owned()),
             "search" => self.search = Some(value.to_owned()).filter(|text| !text.is_empty()),
             _ => {
                 let (time, is_after) = match (name.strip_suffix("After"), name.strip_suffix("Before")) {
@@ -367,32 +368,15 @@ impl Filter {
         self.texts.iter().filter(|term| term.of == of).all(|term| term.takes(text))
     }
 
-    /// What the head of a name must be to satisfy it: the bits that count, and how they are set. The id may satisfy
-    /// `search` whatever the name.
-    pub fn head(&self) -> (u32, u32) {
-        let Some(prefix) = &self.name_prefix else { return (0, 0) };
-        let known = prefix.len().min(4) as u32 * 8;
-        let mask = u32::MAX.checked_shl(32 - known).unwrap_or(0);
-        (mask, cells::head_of(prefix) & mask)
-    }
-
-    /// Whether texts have to be looked at at all.
-    pub fn asks_for_texts(&self) -> bool {
-        self.id_prefix.is_some()
-            || self.name_prefix.is_some()
-            || self.search.is_some()
-            || self.texts.iter().any(|term| term.of != Text::Type)
+    /// Whether id or name must look otherwise than by how they begin.
+    pub fn asks_for_patterns(&self) -> bool {
+        self.texts.iter().any(|term| term.of != Text::Type)
     }
 }
 
 /// Whether a name begins with `prefix` in either case.
 fn begins_alike(name: &str, prefix: &str) -> bool {
-    let begin = &name.as_bytes()[..prefix.len().min(name.len())];
-    if begin.is_ascii() && prefix.is_ascii() && (begin.len() == prefix.len() || name.is_ascii()) {
-        return begin.eq_ignore_ascii_case(prefix.as_bytes());
-    }
-    // Letters beyond ASCII may become others, and more bytes or fewer.
-    name.to_lowercase().starts_with(&*prefix.to_lowercase())
+    order::compare_begin(name, prefix).is_eq()
 }
 
 /// The numbers that a value takes: those of its words, or all but those that it excludes.

@@ -1,8 +1,8 @@
 //! All devices in memory, by tenant: the columns that filters look at.
 //!
 //! A tenant has rows of its own, so that a request of one tenant can neither see nor wait for those of another. Rows
-//! stand in the order of arrival and are scanned in that order, which is what memory is fast at; the order of ids is
-//! kept beside them, for look-ups, prefixes and pages.
+//! stand in the order of arrival and are scanned in that order, which is what memory is fast at; the orders of ids and
+//! names are kept beside them, for look-ups, prefixes and pages.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
@@ -17,17 +17,18 @@ use crate::engine::pack::Moved;
 
 use super::cells::{Cells, Moment, Time, tunnel_moved};
 use super::filter::Filter;
+use super::order::{self, Order, Place, RowSet};
 
 /// Rows of a chunk: a tenant grows by so many at most, so that little room is wasted. Small in tests, whose fleets are
 /// small: they go through several, and with several threads.
 const CHUNK: usize = if cfg!(test) { 8 } else { 4096 };
-/// Entries of a block of the order.
-const BLOCK: usize = 1024;
 /// A thread is worth its start from so many chunks on: about a millisecond of its work.
 const CHUNKS_OF_A_THREAD: usize = if cfg!(test) { 1 } else { 16 };
 /// Threads that go through a large fleet together: memory has no room for more.
 static THREADS: LazyLock<usize> =
     LazyLock::new(|| std::thread::available_parallelism().map_or(1, |cores| cores.get().clamp(2, 8)));
+/// Up to so many rows of which the beginnings of texts leave are looked at one by one, without a scan.
+const FEW: usize = if cfg!(test) { 4 } else { 16_384 };
 /// Texts that are fetched together.
 const AT_ONCE: usize = 32;
 /// Up to so many rows are put in order by comparing ids; of more, those of a page are found by walking the order.
@@ -119,8 +120,10 @@ const _: () = assert!(size_of::<Row>() <= 80, "a scan reads 80 bytes a device");
 pub struct Tenant {
     chunks: Vec<Vec<Row>>,
     free: Vec<u32>,
-    /// Numbers of rows in the order of ids, in blocks.
-    order: Vec<Vec<u32>>,
+    /// Rows in the order of ids.
+    order: Order,
+    /// Those with a name, in the order of names, whatever their case; of equal names in the order of rows.
+    names: Order,
     types: Shared<Arc<str>>,
     labels: Shared<Arc<Labels>>,
     /// By row: when its tunnel came or went. As long as the last row with a tunnel needs: in most fleets nobody has one.
@@ -171,8 +174,16 @@ pub struct Prepared<'f> {
     types: Vec<bool>,
     /// By number of the labels; empty: any.
     labels: Vec<bool>,
-    /// Bits of the name's head that must be so, and how.
-    head: (u32, u32),
+}
+
+/// What the beginnings of id and name leave of a tenant's rows.
+enum Narrowed {
+    /// They are not asked for.
+    All,
+    /// These, in the order in which they lie.
+    Few(Vec<u32>),
+    /// These.
+    Many(RowSet),
 }
 
 impl Prepared<'_> {
@@ -188,7 +199,6 @@ impl Prepared<'_> {
         self.filter.takes_cells(cells)
             && (self.types.is_empty() || self.types[cells.device_type as usize])
             && (self.labels.is_empty() || self.labels[cells.labels as usize])
-            && cells.name_head & self.head.0 == self.head.1
             && !row.is_free()
     }
 
@@ -196,13 +206,23 @@ impl Prepared<'_> {
         self.filter.takes_texts(row.id(), row.name())
     }
 
-    /// Hands each row of these chunks that satisfies the filter to `take`; `first` is the number of the first.
-    fn scan(&self, chunks: &[Vec<Row>], first: u32, mut take: impl FnMut(u32, &Cells)) {
-        let asks_for_texts = self.filter.asks_for_texts();
+    /// Hands each row of these chunks that satisfies the filter to `take`; `first` is the number of the first. `among`:
+    /// those whose id and name begin as they must.
+    fn scan(
+        &self,
+        chunks: &[Vec<Row>],
+        first: u32,
+        among: Option<&RowSet>,
+        mut take: impl FnMut(u32, &Cells),
+    ) {
+        let asks_for_patterns = self.filter.asks_for_patterns();
         let mut likely: Vec<(u32, &Row)> = Vec::new();
         for (chunk, first) in chunks.iter().zip((first..).step_by(CHUNK)) {
-            for (row, index) in chunk.iter().zip(first..).filter(|(row, _)| self.takes_cells(row)) {
-                match asks_for_texts {
+            let is_likely = |(row, index): &(&Row, u32)| {
+                among.is_none_or(|among| among.has(*index)) && self.takes_cells(row)
+            };
+            for (row, index) in chunk.iter().zip(first..).filter(is_likely) {
+                match asks_for_patterns {
                     true => likely.push((index, row)),
                     false => take(index, &row.cells),
                 }
@@ -219,35 +239,10 @@ impl Prepared<'_> {
     }
 }
 
-/// Some rows of a tenant: a bit for each that it has.
-#[derive(Clone, Debug)]
-pub struct RowSet(Vec<u64>);
-
-impl RowSet {
-    /// Takes a row; twice is once.
-    pub fn add(&mut self, index: u32) {
-        self.0[index as usize / 64] |= 1 << (index % 64);
-    }
-
-    /// Whether a row is among them.
-    pub fn has(&self, index: u32) -> bool {
-        self.0[index as usize / 64] >> (index % 64) & 1 == 1
-    }
-
-    /// All of them, in the order in which they lie.
-    pub fn iter(&self) -> impl Iterator<Item = u32> {
-        let bits = |(first, word): (u32, &u64)| {
-            let word = *word;
-            (0..64).filter(move |bit| word >> bit & 1 == 1).map(move |bit| first + bit)
-        };
-        (0..).step_by(64).zip(&self.0).flat_map(bits)
-    }
-}
-
 impl Tenant {
     /// No rows, with room for all.
     pub fn none(&self) -> RowSet {
-        RowSet(vec![0; (self.chunks.len() * CHUNK).div_ceil(64)])
+        RowSet::none(self.chunks.len() * CHUNK)
     }
 
     /// How many devices it has.
@@ -269,29 +264,46 @@ impl Tenant {
         &mut self.chunks[index as usize / CHUNK][index as usize % CHUNK]
     }
 
-    /// Where an id stands in the order, or where it would.
-    fn place(&self, id: &str) -> Result<(usize, usize), (usize, usize)> {
-        let block = self.order.partition_point(|block| self.row(block[0]).id() <= id).saturating_sub(1);
-        let Some(entries) = self.order.get(block) else { return Err((0, 0)) };
-        match entries.binary_search_by(|index| self.row(*index).id().cmp(id)) {
-            Ok(at) => Ok((block, at)),
-            Err(at) => Err((block, at)),
-        }
+    /// The place of an id, or where it would stand.
+    fn place(&self, id: &str) -> Place {
+        self.order.place(|index| self.row(index).id() < id)
     }
 
     /// The row of a device.
     pub fn find(&self, id: &str) -> Option<u32> {
-        self.place(id).ok().map(|(block, at)| self.order[block][at])
+        self.order.at(self.place(id)).filter(|index| self.row(*index).id() == id)
     }
 
-    /// The rows in the order of their ids, from `id` on, or behind it.
-    pub fn from<'t>(&'t self, id: &str, behind: bool) -> impl Iterator<Item = u32> + use<'t> {
-        let (block, at) = match self.place(id) {
-            Ok((block, at)) => (block, at + usize::from(behind)),
-            Err(place) => place,
-        };
-        let first = self.order.get(block).into_iter().flat_map(move |entries| entries.iter().skip(at));
-        first.chain(self.order.iter().skip(block + 1).flatten()).copied()
+    /// The rows in the order of their ids, behind this one.
+    pub fn behind<'t>(&'t self, id: &str) -> impl Iterator<Item = u32> + use<'t> {
+        self.order.from(self.order.place(|index| self.row(index).id() <= id))
+    }
+
+    /// Where the ids stand that begin so.
+    fn ids(&self, prefix: &str) -> (Place, Place) {
+        let is_among = |index: u32| self.row(index).id().starts_with(prefix);
+        (self.place(prefix), self.order.place(|index| self.row(index).id() < prefix || is_among(index)))
+    }
+
+    /// Where the names stand that begin so, in either case.
+    fn named(&self, prefix: &str) -> (Place, Place) {
+        let begin = |index: u32| order::compare_begin(self.row(index).name().unwrap_or_default(), prefix);
+        (self.names.place(|index| begin(index).is_lt()), self.names.place(|index| begin(index).is_le()))
+    }
+
+    /// The place of a row in the order of names.
+    fn place_of_name(&self, index: u32, name: &str) -> Place {
+        self.names.place(|other| {
+            order::compare(self.row(other).name().unwrap_or_default(), name).then(other.cmp(&index)).is_lt()
+        })
+    }
+
+    /// Takes a row out of the order of names, before its name changes.
+    fn forget_name(&mut self, index: u32) {
+        if let Some(name) = self.row(index).name() {
+            let place = self.place_of_name(index, name);
+            self.names.remove(place);
+        }
     }
 
     /// A device as lists tell it.
@@ -333,10 +345,10 @@ impl Tenant {
     }
 
     fn insert(&mut self, id: &str) -> u32 {
-        let place = match self.place(id) {
-            Ok((block, at)) => return self.order[block][at],
-            Err(place) => place,
-        };
+        let place = self.place(id);
+        if let Some(index) = self.order.at(place).filter(|index| self.row(*index).id() == id) {
+            return index;
+        }
         let index = match self.free.pop() {
             Some(index) => index,
             None => {
@@ -348,17 +360,7 @@ impl Tenant {
                 (last * CHUNK + self.chunks[last].len() - 1) as u32
             }
         };
-        if self.order.is_empty() {
-            self.order.push(Vec::new());
-        }
-        let (block, at) = place;
-        let entries = &mut self.order[block];
-        entries.insert(at, index);
-        if entries.len() > BLOCK {
-            let rest = entries.split_off(BLOCK / 2);
-            entries.shrink_to_fit();
-            self.order.insert(block + 1, rest);
-        }
+        self.order.insert(place, index);
         self.count += 1;
         index
     }
@@ -380,20 +382,25 @@ impl Tenant {
         self.labels.give_back(before.labels);
         self.set_tunnel(index, Moment::new(tunnel_moved(device)));
         let name = registration.name.as_ref().map_or("", |fact| &*fact.value);
-        let row = self.row_mut(index);
-        row.cells = cells;
+        let row = self.row(index);
         if row.text.is_empty() || row.name().unwrap_or_default() != name {
+            self.forget_name(index);
+            let row = self.row_mut(index);
+            row.cells = cells;
             row.text = [id, name].concat().into();
+            if !name.is_empty() {
+                let place = self.place_of_name(index, name);
+                self.names.insert(place, index);
+            }
         }
+        self.row_mut(index).cells = cells;
         index
     }
 
     fn remove(&mut self, id: &str) -> Option<u32> {
-        let (block, at) = self.place(id).ok()?;
-        let index = self.order[block].remove(at);
-        if self.order[block].is_empty() {
-            self.order.remove(block);
-        }
+        let index = self.find(id)?;
+        self.forget_name(index);
+        self.order.remove(self.place(id));
         let row = std::mem::take(self.row_mut(index));
         self.types.give_back(row.cells.device_type);
         self.labels.give_back(row.cells.labels);
@@ -423,12 +430,44 @@ impl Tenant {
                 })
                 .collect(),
         };
-        Prepared { filter, types, labels, head: filter.head() }
+        Prepared { filter, types, labels }
     }
 
-    /// Folds the rows that satisfy a filter into what `begin` makes: in the order in which they lie, or with `idPrefix`
-    /// in that of ids. A large fleet is gone through by several threads, each of them with a part of its own; the parts
-    /// come back in order.
+    /// What the beginnings of texts leave.
+    fn narrow(&self, filter: &Filter) -> Narrowed {
+        let ids = |prefix: &str| (&self.order, self.ids(prefix));
+        let names = |prefix: &str| (&self.names, self.named(prefix));
+        let mut terms: Vec<Vec<(&Order, (Place, Place))>> = Vec::new();
+        terms.extend(filter.id_prefix.iter().map(|prefix| vec![ids(prefix)]));
+        terms.extend(filter.name_prefix.iter().map(|prefix| vec![names(prefix)]));
+        terms.extend(filter.search.iter().map(|prefix| vec![ids(prefix), names(prefix)]));
+        let count = |term: &Vec<(&Order, _)>| term.iter().map(|(order, places)| order.count(*places)).sum();
+        let rows = |term: &[(&'_ Order, (Place, Place))]| -> Vec<u32> {
+            term.iter().flat_map(|(order, places)| order.between(*places)).collect()
+        };
+        let Some(least) = terms.iter().min_by_key(|term| -> usize { count(term) }) else {
+            return Narrowed::All;
+        };
+        if count(least) <= FEW {
+            let mut few = rows(least);
+            few.sort_unstable();
+            few.dedup();
+            return Narrowed::Few(few);
+        }
+        let mut sets = terms.iter().map(|term| {
+            let mut set = self.none();
+            term.iter().for_each(|(order, places)| order.between(*places).for_each(|row| set.add(row)));
+            set
+        });
+        let first = sets.next().unwrap_or_else(|| self.none());
+        Narrowed::Many(sets.fold(first, |mut left, set| {
+            left.retain(&set);
+            left
+        }))
+    }
+
+    /// Folds the rows that satisfy a filter into what `begin` makes, in the order in which they lie. A large fleet is
+    /// gone through by several threads, each of them with a part of its own; the parts come back in order.
     pub fn scan<T: Send>(
         &self,
         filter: &Filter,
@@ -436,20 +475,21 @@ impl Tenant {
         take: impl Fn(&mut T, u32, &Cells) + Sync,
     ) -> Vec<T> {
         let prepared = self.prepare(filter);
-        if let Some(prefix) = &filter.id_prefix {
-            let mut folded = begin();
-            let all = self.from(prefix, false).map(|index| (index, self.row(index)));
-            for (index, row) in all.take_while(|(_, row)| row.id().starts_with(&**prefix)) {
-                if prepared.takes(row) {
-                    take(&mut folded, index, &row.cells);
+        let among = match self.narrow(filter) {
+            Narrowed::All => None,
+            Narrowed::Many(set) => Some(set),
+            Narrowed::Few(rows) => {
+                let mut folded = begin();
+                for index in rows.into_iter().filter(|index| prepared.takes(self.row(*index))) {
+                    take(&mut folded, index, &self.row(index).cells);
                 }
+                return vec![folded];
             }
-            return vec![folded];
-        }
+        };
         let part = self.chunks.len().div_ceil(*THREADS).max(CHUNKS_OF_A_THREAD);
         let fold = |chunks: &[Vec<Row>], first: u32| {
             let mut folded = begin();
-            prepared.scan(chunks, first, |index, cells| take(&mut folded, index, cells));
+            prepared.scan(chunks, first, among.as_ref(), |index, cells| take(&mut folded, index, cells));
             folded
         };
         std::thread::scope(|scope| {
@@ -475,7 +515,7 @@ impl Tenant {
         if rows.len() > SORTED_MAX {
             let mut among = self.none();
             rows.into_iter().for_each(|index| among.add(index));
-            let rows = self.from(after, true).filter(|index| among.has(*index));
+            let rows = self.behind(after).filter(|index| among.has(*index));
             return rows.skip(skip).take(limit).collect();
         }
         rows.retain(|index| id(*index) > after);

@@ -13,6 +13,7 @@ pub mod history;
 pub mod list;
 pub mod live;
 pub mod measures;
+pub mod order;
 pub mod outcomes;
 pub mod partition;
 pub mod past;

@@ -89,11 +89,11 @@ impl Search<'_> {
 
     /// The first rows behind an id, if so many are found at their place without a look at all the others.
     fn walked(&self, behind: &str, wanted: usize) -> Option<Vec<u32>> {
-        if self.predicate.prefix.is_some() || wanted > WALK_MAX {
+        if self.predicate.prefix.is_some() || self.predicate.called.is_some() || wanted > WALK_MAX {
             return None;
         }
         let mut memory = Memory::default();
-        let rows = self.tenant.from(behind, true).take(WALK_MAX);
+        let rows = self.tenant.behind(behind).take(WALK_MAX);
         let found: Vec<u32> = rows.filter(|index| self.takes(*index, &mut memory)).take(wanted).collect();
         (found.len() == wanted || self.tenant.len() <= WALK_MAX).then_some(found)
     }
@@ -103,6 +103,7 @@ impl Search<'_> {
         let Search { scope, tenant, predicate, .. } = *self;
         let mut filter = Filter::default();
         filter.id_prefix.clone_from(&predicate.prefix);
+        filter.search.clone_from(&predicate.called);
         let asks_for_rest = predicate.asks_for_rest();
         // Ids and names lie elsewhere: touched together they cost one wait for memory, one by one a wait each.
         let look = |part: &mut T, likely: &mut Vec<u32>| {
@@ -173,7 +174,7 @@ impl Search<'_> {
         if by_uuid {
             let behind = after.map_or("", |kept| &*kept.id);
             if self.predicate.is_open() {
-                return self.tenant.from(behind, true).skip(skip).take(limit).collect();
+                return self.tenant.behind(behind).skip(skip).take(limit).collect();
             }
             if let Some(rows) = self.walked(behind, skip.saturating_add(limit)) {
                 return rows.into_iter().skip(skip).collect();

@@ -7,7 +7,7 @@ use super::fields::{DeviceField, Field, Resource, Scope, Seen, Shape, Source, Va
 use super::syntax::{Expr, Op, Operand, Part, Wrong};
 use crate::domain::time::Timestamp;
 use crate::http::face::time_in;
-use crate::query::cells::{Cells, Moment, head_of};
+use crate::query::cells::{Cells, Moment};
 use crate::query::fleet::Tenant;
 
 /// Combinations of statuses that are remembered at a time: a power of two.
@@ -285,12 +285,12 @@ pub struct Predicate {
     of_type: Vec<Test>,
     bounds: Vec<Bound>,
     rest: Vec<Test>,
-    /// The head that a name must have, where there is one, and devices without a name.
-    head: Option<u32>,
     /// Only these devices can satisfy it.
     pub only: Option<Only>,
     /// Only devices whose id begins so can.
     pub prefix: Option<String>,
+    /// Only devices whose name, or id, begins so can: who has no name is called by the id.
+    pub called: Option<String>,
 }
 
 /// A time compared with another: by their ranks, of which that of never is 0.
@@ -419,7 +419,7 @@ impl Predicate {
             }
             DeviceField::DeviceName => {
                 if let [Val::Text(name)] = values {
-                    self.head = Some(head_of(name));
+                    self.called = Some(name.to_string());
                 }
             }
             _ => {}
@@ -468,10 +468,6 @@ impl Predicate {
             if !decided {
                 return false;
             }
-        }
-        // Who has no name is called by the id.
-        if self.head.is_some_and(|head| cells.name_head != head && cells.name_head != 0) {
-            return false;
         }
         self.bounds.iter().all(|bound| bound.takes(rank(bound.time, cells, tenant.tunnel(index))))
     }
