@@ -281,7 +281,8 @@ impl<L: Log, S: Checkpoints> Worker<L, S> {
         };
         loop {
             let room = self.room.saturating_sub(self.waiting(false));
-            let wait = deadline.saturating_sub(self.clock.elapsed());
+            // Without room there is nothing to wait for.
+            let wait = if room == 0 { Duration::ZERO } else { deadline.saturating_sub(self.clock.elapsed()) };
             let changes = self.log.poll(wait, room, &mut self.inbox)?;
             self.sort_inbox();
             self.changes(changes)?;
