@@ -262,8 +262,9 @@ fn work<L: Log + Send>(
             let stats = &stats;
             scope.spawn(move || show_restoring(stats, stop));
         }
+        let store = RocksStore::new(data_dir);
         let start = |(number, log): (usize, L)| {
-            let store = RocksStore::new(data_dir);
+            let store = store.clone();
             let (config, stats) = (worker_config.clone(), Arc::clone(&stats));
             let writer: u64 = rand::random();
             // By this the entries of the journal tell which process wrote them.
@@ -288,10 +289,10 @@ fn work<L: Log + Send>(
             }
         }
         if let (Some(archive), Some(standby)) = (archive, &standby) {
-            let config = &worker_config;
+            let (config, store) = (&worker_config, store.clone());
             let thread = std::thread::Builder::new().name("standby".to_owned());
             let spawned = thread.spawn_scoped(scope, move || match archive() {
-                Ok(mut archive) => standby.follow(&mut *archive, &RocksStore::new(data_dir), config, stop),
+                Ok(mut archive) => standby.follow(&mut *archive, &store, config, stop),
                 Err(error) => tracing::error!("the standby cannot read the log: {error:#}"),
             });
             if let Err(error) = spawned {

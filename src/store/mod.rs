@@ -33,6 +33,12 @@ pub trait Checkpoints {
     /// thrown away: the log has everything. The second value says so.
     fn open(&self, partition: u32) -> Result<(Self::Checkpoint, Option<String>), StoreError>;
 
+    /// Whether another worker of this process waits for the checkpoint of a partition, which is open: who has it but does
+    /// not work on it lets it go.
+    fn is_wanted(&self, _partition: u32) -> bool {
+        false
+    }
+
     /// Keeps a checkpoint as it stands for later verifications (DESIGN §3.8), if the newest that was kept is older than
     /// `every` by the partition's clock. A store may keep none.
     ///

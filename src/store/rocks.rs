@@ -3,7 +3,10 @@
 //! Rows and position go into one file, which the database takes in as a whole: nothing of them is kept in memory, however
 //! many they are, and after a crash all of it is there or nothing.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use rocksdb::{DB, IngestExternalFileOptions, IteratorMode, Options, SstFileWriter};
 
@@ -21,16 +24,70 @@ const ROW: u8 = b'r';
 /// The file that is being written, in the directory of the database: it is moved there.
 const NEXT: &str = "next.sst";
 
-/// Where the checkpoints of an instance are.
+/// For so long one worker waits for a checkpoint that another of its process still has: that lets it go as soon as it
+/// hears of the wish, or of its own assignment.
+const WAIT: Duration = Duration::from_secs(30);
+
+/// Where the checkpoints of an instance are. Clones know of each other what is open.
 #[derive(Clone, Debug)]
 pub struct RocksStore {
     data_dir: PathBuf,
+    open: Arc<Open>,
+}
+
+/// The checkpoints that are open, and how many wait for each.
+#[derive(Debug, Default)]
+struct Open {
+    waiting: Mutex<BTreeMap<u32, u32>>,
+    closed: Condvar,
+}
+
+impl Open {
+    fn waiting(&self) -> MutexGuard<'_, BTreeMap<u32, u32>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One checkpoint is open for as long as this lives.
+#[derive(Debug)]
+struct Taken {
+    open: Arc<Open>,
+    partition: u32,
+}
+
+impl Taken {
+    /// Waits until nobody else of this process has it; `None`: somebody still does.
+    fn take(open: &Arc<Open>, partition: u32) -> Option<Taken> {
+        let mut waiting = open.waiting();
+        if let Some(count) = waiting.get_mut(&partition) {
+            *count += 1;
+            let is_open = |waiting: &mut BTreeMap<u32, u32>| waiting.contains_key(&partition);
+            waiting = open
+                .closed
+                .wait_timeout_while(waiting, WAIT, is_open)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+        }
+        if let Some(count) = waiting.get_mut(&partition) {
+            *count = count.saturating_sub(1);
+            return None;
+        }
+        waiting.insert(partition, 0);
+        Some(Taken { open: Arc::clone(open), partition })
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        self.open.waiting().remove(&self.partition);
+        self.open.closed.notify_all();
+    }
 }
 
 impl RocksStore {
     /// Below `data_dir`, in `partitions/<number>`.
     pub fn new(data_dir: impl Into<PathBuf>) -> RocksStore {
-        RocksStore { data_dir: data_dir.into() }
+        RocksStore { data_dir: data_dir.into(), open: Arc::default() }
     }
 
     fn path(&self, partition: u32) -> PathBuf {
@@ -46,7 +103,18 @@ impl Checkpoints for RocksStore {
     }
 
     fn open(&self, partition: u32) -> Result<(RocksCheckpoint, Option<String>), StoreError> {
-        RocksCheckpoint::open(&self.path(partition))
+        let path = self.path(partition);
+        let Some(taken) = Taken::take(&self.open, partition) else {
+            let why = format!("another worker of this process has had it for {WAIT:?}");
+            return Err(StoreError::Database { action: "cannot open", path, source: why.into() });
+        };
+        let (mut checkpoint, note) = RocksCheckpoint::open(&path)?;
+        checkpoint.taken = Some(taken);
+        Ok((checkpoint, note))
+    }
+
+    fn is_wanted(&self, partition: u32) -> bool {
+        self.open.waiting().get(&partition).is_some_and(|count| *count > 0)
     }
 
     fn keep(&self, partition: u32, checkpoint: &RocksCheckpoint, every: Millis) -> Result<(), StoreError> {
@@ -63,6 +131,8 @@ impl Checkpoints for RocksStore {
 pub struct RocksCheckpoint {
     db: DB,
     path: PathBuf,
+    /// Dropped behind the database: who waits for it may open it then.
+    taken: Option<Taken>,
 }
 
 impl RocksCheckpoint {
@@ -119,7 +189,7 @@ impl RocksCheckpoint {
             true => Opening::Locked(error.to_string()),
             false => Opening::Unusable(error.to_string()),
         })?;
-        Ok(RocksCheckpoint { db, path: path.into() })
+        Ok(RocksCheckpoint { db, path: path.into(), taken: None })
     }
 
     fn failed(&self, action: &'static str) -> impl FnOnce(rocksdb::Error) -> StoreError + '_ {
@@ -193,8 +263,9 @@ impl Checkpoint for RocksCheckpoint {
     }
 
     fn destroy(self) -> Result<(), StoreError> {
-        let path = self.path.clone();
-        drop(self);
+        // It stays taken until it is gone.
+        let RocksCheckpoint { db, path, taken: _taken } = self;
+        drop(db);
         std::fs::remove_dir_all(&path).map_err(|source| StoreError::Files {
             action: "cannot remove",
             path,

@@ -46,7 +46,7 @@ impl<L: Log, S: Checkpoints> Worker<L, S> {
                 let mut wanted: Vec<u32> =
                     partitions.into_iter().filter(|number| !self.owned.contains_key(number)).collect();
                 if let Some(standby) = &self.standby {
-                    standby.claim(&wanted);
+                    standby.claim(self.nonce, &wanted);
                 }
                 while !wanted.is_empty() {
                     let asked = self.clock.elapsed();
@@ -109,7 +109,7 @@ impl<L: Log, S: Checkpoints> Worker<L, S> {
         for number in gone {
             self.parked.remove(&number);
             if let Some(standby) = &self.standby {
-                standby.release(number);
+                standby.release(self.nonce, number);
             }
         }
     }
@@ -136,7 +136,7 @@ impl<L: Log, S: Checkpoints> Worker<L, S> {
         for number in partitions {
             self.owned.remove(number);
             if let Some(standby) = self.standby.as_ref().filter(|_| !self.parked.contains_key(number)) {
-                standby.release(*number);
+                standby.release(self.nonce, *number);
             }
         }
         self.undecided.retain(|(number, _)| !partitions.contains(number));

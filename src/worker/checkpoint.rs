@@ -1,6 +1,6 @@
 //! Checkpoints of the partitions that a worker has, of committed state only.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tracing::{debug, warn};
@@ -20,7 +20,9 @@ impl<L: Log, S: Checkpoints> Worker<L, S> {
     pub(super) fn checkpoint_due(&mut self) -> Result<(), WorkerError> {
         let interval = self.config.checkpoint_interval;
         let now = self.clock.elapsed();
-        self.let_go(|_, since| now.saturating_sub(since) > PARKED_FOR);
+        let wanted: BTreeSet<u32> =
+            self.parked.keys().copied().filter(|number| self.store.is_wanted(*number)).collect();
+        self.let_go(|number, since| now.saturating_sub(since) > PARKED_FOR || wanted.contains(&number));
         let due = self.owned.iter().filter(|(_, owned)| now.saturating_sub(owned.checkpointed) >= interval);
         // One a turn: the others wait for the next.
         if let Some(number) = due.map(|(number, _)| *number).next() {

@@ -4,7 +4,7 @@
 //! the worker that is given one of them goes on from where it stands. What cannot be used is thrown away: the log has
 //! everything.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -27,8 +27,8 @@ const SLICE: u64 = 100_000;
 
 #[derive(Debug, Default)]
 struct Kept {
-    /// A worker of this process has it.
-    is_owned: bool,
+    /// The workers of this process that have it: for a moment two, when it goes from one to the other.
+    owners: BTreeSet<u64>,
     restoring: Option<Restoring>,
     has_caught_up: bool,
     /// Rounds to leave it alone.
@@ -52,12 +52,13 @@ impl Standby {
         lock(&self.partitions).entry(number).or_default().clone()
     }
 
-    /// Workers of this process got these partitions, all of them before the first is taken: nothing goes on with one.
-    pub(super) fn claim(&self, numbers: &[u32]) {
+    /// A worker of this process got these partitions, all of them before the first is taken: nothing goes on with one.
+    pub(super) fn claim(&self, worker: u64, numbers: &[u32]) {
         for number in numbers {
             let kept = self.kept(*number);
             let mut kept = lock(&kept);
-            (kept.is_owned, kept.has_caught_up) = (true, false);
+            kept.owners.insert(worker);
+            kept.has_caught_up = false;
         }
     }
 
@@ -66,9 +67,9 @@ impl Standby {
         lock(&self.kept(number)).restoring.take()
     }
 
-    /// No worker of this process has it any more.
-    pub(super) fn release(&self, number: u32) {
-        lock(&self.kept(number)).is_owned = false;
+    /// A worker of this process has it no more.
+    pub(super) fn release(&self, worker: u64, number: u32) {
+        lock(&self.kept(number)).owners.remove(&worker);
     }
 
     /// How many partitions are at hand, up to what was committed a moment ago.
@@ -117,7 +118,7 @@ impl Standby {
         for (place, number) in free.into_iter().enumerate() {
             let kept = self.kept(number);
             let mut kept = lock(&kept);
-            if stop.load(Ordering::Relaxed) || kept.is_owned {
+            if stop.load(Ordering::Relaxed) || !kept.owners.is_empty() {
                 continue;
             }
             let ends = (state[place], settled[place]);
@@ -158,7 +159,7 @@ impl Standby {
     fn is_free(&self, number: u32) -> bool {
         let kept = self.kept(number);
         let mut kept = lock(&kept);
-        let is_free = !kept.is_owned && kept.trouble == 0;
+        let is_free = kept.owners.is_empty() && kept.trouble == 0;
         kept.trouble = kept.trouble.saturating_sub(1);
         is_free
     }

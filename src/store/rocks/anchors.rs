@@ -47,7 +47,7 @@ impl RocksCheckpoint {
                 source: error.to_string().into(),
             }
         })?;
-        Ok(RocksCheckpoint { db, path: path.into() })
+        Ok(RocksCheckpoint { db, path: path.into(), taken: None })
     }
 }
 

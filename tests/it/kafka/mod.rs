@@ -13,3 +13,4 @@ mod query;
 mod replay;
 mod standby;
 mod topics;
+mod workers;
