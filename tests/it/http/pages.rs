@@ -148,7 +148,10 @@ fn every_link_leads_somewhere() {
         for link in between(&text, "href=\"", '"').map(|link| link.replace("&amp;", "&")) {
             let is_page = link.starts_with("/tenants");
             assert!(
-                is_page || link == "/" || link.starts_with('#') || link.starts_with("/page."),
+                is_page
+                    || ["/", "/docs"].contains(&&*link)
+                    || link.starts_with('#')
+                    || link.starts_with("/page."),
                 "{path}: {link}"
             );
             if is_page && known.insert(link.clone()) {
@@ -156,6 +159,7 @@ fn every_link_leads_somewhere() {
             }
         }
     }
+    assert_eq!(bench.ask(bench.address(), "GET", "/docs", &[], None).status, 200);
     assert!(known.len() > 60, "{known:?}");
     assert!(known.contains("/tenants/acme/devices/%3Cb%3E%26a%3Fb%3Dc%23d%252F"), "{known:?}");
 }
