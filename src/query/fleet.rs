@@ -27,7 +27,7 @@ const CHUNKS_OF_A_THREAD: usize = if cfg!(test) { 1 } else { 16 };
 /// Threads that go through a large fleet together: memory has no room for more.
 static THREADS: LazyLock<usize> =
     LazyLock::new(|| std::thread::available_parallelism().map_or(1, |cores| cores.get().clamp(2, 8)));
-/// Up to so many rows of which the beginnings of texts leave are looked at one by one, without a scan.
+/// Where the beginnings of texts leave so few rows, they are looked at one by one, without a scan.
 const FEW: usize = if cfg!(test) { 4 } else { 16_384 };
 /// Texts that are fetched together.
 const AT_ONCE: usize = 32;

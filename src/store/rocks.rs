@@ -35,16 +35,16 @@ pub struct RocksStore {
     open: Arc<Open>,
 }
 
-/// The checkpoints that are open, and how many wait for each.
+/// The checkpoints that are open, each with whether somebody waits for it.
 #[derive(Debug, Default)]
 struct Open {
-    waiting: Mutex<BTreeMap<u32, u32>>,
+    taken: Mutex<BTreeMap<u32, bool>>,
     closed: Condvar,
 }
 
 impl Open {
-    fn waiting(&self) -> MutexGuard<'_, BTreeMap<u32, u32>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    fn taken(&self) -> MutexGuard<'_, BTreeMap<u32, bool>> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -58,28 +58,28 @@ struct Taken {
 impl Taken {
     /// Waits until nobody else of this process has it; `None`: somebody still does.
     fn take(open: &Arc<Open>, partition: u32) -> Option<Taken> {
-        let mut waiting = open.waiting();
-        if let Some(count) = waiting.get_mut(&partition) {
-            *count += 1;
-            let is_open = |waiting: &mut BTreeMap<u32, u32>| waiting.contains_key(&partition);
-            waiting = open
-                .closed
-                .wait_timeout_while(waiting, WAIT, is_open)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
-        }
-        if let Some(count) = waiting.get_mut(&partition) {
-            *count = count.saturating_sub(1);
+        let mut taken = open.taken();
+        // Whoever has it by now is told anew that others wait.
+        let mut is_open = |taken: &mut BTreeMap<u32, bool>| match taken.get_mut(&partition) {
+            Some(is_wanted) => {
+                *is_wanted = true;
+                true
+            }
+            None => false,
+        };
+        let waited = open.closed.wait_timeout_while(taken, WAIT, &mut is_open);
+        taken = waited.unwrap_or_else(PoisonError::into_inner).0;
+        if taken.contains_key(&partition) {
             return None;
         }
-        waiting.insert(partition, 0);
+        taken.insert(partition, false);
         Some(Taken { open: Arc::clone(open), partition })
     }
 }
 
 impl Drop for Taken {
     fn drop(&mut self) {
-        self.open.waiting().remove(&self.partition);
+        self.open.taken().remove(&self.partition);
         self.open.closed.notify_all();
     }
 }
@@ -114,7 +114,7 @@ impl Checkpoints for RocksStore {
     }
 
     fn is_wanted(&self, partition: u32) -> bool {
-        self.open.waiting().get(&partition).is_some_and(|count| *count > 0)
+        self.open.taken().get(&partition) == Some(&true)
     }
 
     fn keep(&self, partition: u32, checkpoint: &RocksCheckpoint, every: Millis) -> Result<(), StoreError> {
@@ -286,4 +286,37 @@ enum Opening {
 
 fn is_locked(error: &rocksdb::Error) -> bool {
     error.kind() == rocksdb::ErrorKind::IOError && error.to_string().to_ascii_lowercase().contains("lock")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_wants_a_checkpoint_waits_until_it_is_closed_and_says_so() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = RocksStore::new(dir.path());
+        let (first, _) = store.open(3).unwrap();
+        assert!(!store.is_wanted(3) && !store.is_wanted(4));
+        std::thread::scope(|scope| {
+            // Two wait: the second is heard by the first as well, once that has it.
+            let waiting: Vec<_> = (0..2)
+                .map(|_| {
+                    scope.spawn(|| {
+                        let (mine, _) = store.open(3).unwrap();
+                        drop(mine);
+                    })
+                })
+                .collect();
+            while !store.is_wanted(3) {
+                std::thread::yield_now();
+            }
+            assert!(waiting.iter().all(|thread| !thread.is_finished()), "it is open");
+            drop(first);
+        });
+        let (again, _) = store.open(3).unwrap();
+        assert!(!store.is_wanted(3), "nobody waits any more");
+        again.destroy().unwrap();
+        assert!(!store.has(3));
+    }
 }
