@@ -172,7 +172,7 @@ pub struct Config {
     pub tombstone_retention: Millis,
     /// How outputs are written.
     pub output_format: Format,
-    /// Number of workers.
+    /// Number of workers; 0: as many as the machine has cores.
     pub workers: usize,
     /// The longest that something decided waits.
     pub commit_interval: Duration,

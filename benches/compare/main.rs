@@ -57,7 +57,7 @@ impl Plan {
             cpus: text("CPUS").unwrap_or_else(|| format!("0-{}", cores - 1)),
             peer: text("PEER").map(PathBuf::from),
             java: text("PEER_JAVA").unwrap_or_else(|| "-Xms1g -Xmx1g -XX:+UseParallelGC".to_owned()),
-            workers: number("WORKERS", 1, 1) as usize,
+            workers: number("WORKERS", 0, 0) as usize,
             commit_ms: number("COMMIT_MS", 100, 100) as u32,
             out: text("OUT").map_or_else(|| target.join("compare"), PathBuf::from),
         }

@@ -193,7 +193,9 @@ fn kafka(config: &Config, instance: &Instance, stop: &AtomicBool) -> anyhow::Res
         bail!("the topics on {} are not as they must be:\n{}", first.brokers, refusals.join("\n"));
     }
     let mut logs = Vec::new();
-    for worker in 0..config.workers {
+    let cores = || std::thread::available_parallelism().map_or(1, usize::from).min(8);
+    let workers = if config.workers == 0 { cores() } else { config.workers };
+    for worker in 0..workers {
         logs.push(KafkaLog::open(client(worker))?);
     }
     info!(log = "kafka", brokers = first.brokers, group = first.group, instance = first.instance, "running");

@@ -308,9 +308,10 @@ pub const KEYS: &[Key] = &[
     word("output.format", &["protobuf", "json"], "protobuf", "How outputs are written."),
     whole(
         "worker.count",
-        (1, 256),
-        1,
-        "Workers of this process: each has its own partitions, consumer, producer and thread.",
+        (0, 256),
+        0,
+        "Workers of this process: each has its own partitions, consumer, producer and thread. 0: on Kafka one for each \
+         core, eight at most; the embedded log has one.",
     ),
     whole(
         "worker.commit_interval_ms",
@@ -321,7 +322,7 @@ pub const KEYS: &[Key] = &[
     whole(
         "worker.batch_records",
         (1, 1_000_000),
-        10_000,
+        50_000,
         "A transaction that consumed this many records does not wait for the interval.",
     ),
     whole(

@@ -46,7 +46,7 @@ pub(super) fn relations(config: &Config, settings: &[(&'static Key, Setting)]) -
             .to_owned(),
     );
     must(
-        config.log == LogKind::Kafka || config.workers == 1,
+        config.log == LogKind::Kafka || config.workers <= 1,
         &["log", "worker.count"],
         "the embedded log has one worker".to_owned(),
     );

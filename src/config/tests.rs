@@ -139,7 +139,7 @@ fn bad_values_say_what_is_allowed() {
     assert_eq!(
         refused("[worker]\ncommit_interval_ms = 0\ncount = \"two\"\n", &[], &[]),
         "lastseen.toml:2: worker.commit_interval_ms = 0: it must be a whole number from 1 to 60000 milliseconds\n\
-         lastseen.toml:3: worker.count = \"two\": it must be a whole number from 1 to 256"
+         lastseen.toml:3: worker.count = \"two\": it must be a whole number from 0 to 256"
     );
     assert_eq!(
         refused("log = \"kafak\"\ndry_run = \"yes\"\n", &[], &[]),

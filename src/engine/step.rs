@@ -386,6 +386,8 @@ impl Partition {
         let clock = self.core.clock;
         let seq = self.head.seq + 1;
         let mut lateness = Vec::new();
+        // Each output comes with a row at most; the entry and the partition's own rows besides.
+        records.reserve(2 * self.core.outputs.len() + 4);
         for (index, told) in self.core.outputs.iter().enumerate() {
             if let Some(deadline) = &told.effect.cause.deadline {
                 lateness.push(clock - deadline.at);

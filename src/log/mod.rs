@@ -167,6 +167,32 @@ impl Inbox {
         slot.value.clone().map(|range| &self.arena[range])
     }
 
+    /// Drops the bytes of records that were taken, `waiting` being all that were not. What stays moves down in place, and
+    /// not before half of all bytes are of no use: fresh memory for each turn costs more than the copy.
+    pub fn compact<'a>(&mut self, waiting: impl Iterator<Item = &'a mut Slot>) {
+        // The payload of a record follows its key.
+        let bytes = |slot: &Slot| -> Range<usize> {
+            let (first, last) =
+                (slot.key.as_ref().or(slot.value.as_ref()), slot.value.as_ref().or(slot.key.as_ref()));
+            first.map_or(0, |range| range.start)..last.map_or(0, |range| range.end)
+        };
+        let mut waiting: Vec<(Range<usize>, &mut Slot)> = waiting.map(|slot| (bytes(slot), slot)).collect();
+        if waiting.iter().map(|(bytes, _)| bytes.len()).sum::<usize>() > self.arena.len() / 2 {
+            return;
+        }
+        waiting.sort_unstable_by_key(|(bytes, _)| (bytes.start, bytes.end));
+        let mut end = 0;
+        for (bytes, slot) in waiting {
+            let (length, down) = (bytes.len(), bytes.start - end);
+            self.arena.copy_within(bytes, end);
+            end += length;
+            for range in slot.key.iter_mut().chain(&mut slot.value) {
+                *range = range.start - down..range.end - down;
+            }
+        }
+        self.arena.truncate(end);
+    }
+
     /// Empties it; the memory stays for the next poll.
     pub fn clear(&mut self) {
         self.arena.clear();
@@ -400,5 +426,49 @@ impl LogError {
     /// An error that stays.
     pub fn fatal(action: impl Into<String>, message: impl Into<String>) -> LogError {
         LogError { action: action.into(), message: message.into(), retriable: false }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Records of two topics in turn, some without key, without payload, or with neither.
+    fn filled() -> (Inbox, Vec<Slot>) {
+        let mut inbox = Inbox::default();
+        for number in 0..40u8 {
+            let bytes = [number; 9];
+            let length = usize::from(number % 7);
+            let record = Scanned {
+                offset: number.into(),
+                timestamp: Timestamp::from_millis(1),
+                key: (number % 4 != 0).then_some(&bytes[..length]),
+                value: (number % 5 != 0).then_some(&bytes[..9 - length]),
+                headers: &[],
+            };
+            inbox.push(InputTopic::ALL[usize::from(number % 2)], 0, record);
+        }
+        let slots = std::mem::take(&mut inbox.slots);
+        (inbox, slots)
+    }
+
+    fn content(inbox: &Inbox, slots: &[Slot]) -> Vec<[Option<Vec<u8>>; 2]> {
+        let both = |slot: &Slot| [inbox.key(slot), inbox.value(slot)].map(|bytes| bytes.map(<[u8]>::to_vec));
+        slots.iter().map(both).collect()
+    }
+
+    #[test]
+    fn what_waits_stays_as_it_is_when_the_rest_goes() {
+        for taken in 0..=40 {
+            let (mut inbox, mut slots) = filled();
+            // As a worker has them: by topic, those in front taken.
+            slots.sort_by_key(|slot| (slot.topic, slot.offset));
+            let mut waiting: Vec<Slot> = slots.split_off(taken);
+            let (before, bytes) = (content(&inbox, &waiting), inbox.arena.len());
+            inbox.compact(waiting.iter_mut());
+            assert_eq!(content(&inbox, &waiting), before);
+            let left: usize = before.iter().flatten().flatten().map(Vec::len).sum();
+            assert_eq!(inbox.arena.len(), if left > bytes / 2 { bytes } else { left }, "{taken} taken");
+        }
     }
 }

@@ -494,27 +494,9 @@ impl<L: Log, S: Checkpoints> Worker<L, S> {
             self.stats.set_devices(number, owned.partition.core.table.len());
             self.stats.set_clock(number, owned.partition.core.clock);
         }
-        self.compact_inbox();
+        let queues = self.owned.values_mut().flat_map(|owned| owned.queues.iter_mut().flatten());
+        self.inbox.compact(queues);
         more
-    }
-
-    /// Drops the bytes of records that were taken.
-    fn compact_inbox(&mut self) {
-        if self.waiting(true) == 0 {
-            self.inbox.arena.clear();
-            return;
-        }
-        let mut arena = Vec::new();
-        let mut keep = |range: &mut std::ops::Range<usize>| {
-            let start = arena.len();
-            arena.extend_from_slice(&self.inbox.arena[range.clone()]);
-            *range = start..arena.len();
-        };
-        for slot in self.owned.values_mut().flat_map(|owned| owned.queues.iter_mut().flatten()) {
-            slot.key.iter_mut().for_each(&mut keep);
-            slot.value.iter_mut().for_each(&mut keep);
-        }
-        self.inbox.arena = arena;
     }
 }
 

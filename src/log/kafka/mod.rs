@@ -170,7 +170,11 @@ impl KafkaConfig {
             ("fetch.wait.max.ms", fetch_wait),
             ("fetch.queue.backoff.ms", "5"),
             ("fetch.error.backoff.ms", "50"),
-            ("queued.max.messages.kbytes", "65536"),
+            // What waits within librdkafka takes five times its bytes: each record is a message of its own there. A batch
+            // at hand and another on its way are enough.
+            ("queued.min.messages", "50000"),
+            ("queued.max.messages.kbytes", "16384"),
+            ("max.partition.fetch.bytes", "262144"),
         ];
         let ours = [
             ("group.id", self.group.clone()),

@@ -54,6 +54,10 @@ impl Site {
         }
         for table in ["output", "worker", "state", "telemetry"] {
             text += &format!("[{table}]\n{}\n", more(table));
+            if table == "worker" && !more(table).contains("count") {
+                // Instances are told apart by who writes for them.
+                text += "count = 1\n";
+            }
         }
         text
     }
