@@ -1,9 +1,6 @@
 package lastseen.peer;
 
 import java.io.IOException;
-import java.io.Reader;
-import java.nio.file.Files;
-import java.nio.file.Path;
 import java.time.Duration;
 import java.util.Properties;
 import java.util.concurrent.CountDownLatch;
@@ -15,12 +12,7 @@ public final class Main {
     private Main() {}
 
     public static void main(String[] files) throws IOException, InterruptedException {
-        Properties settings = new Properties();
-        for (String file : files) {
-            try (Reader reader = Files.newBufferedReader(Path.of(file))) {
-                settings.load(reader);
-            }
-        }
+        Properties settings = Settings.read(files);
         KafkaStreams streams = new KafkaStreams(Peer.topology(settings), settings);
         streams.setUncaughtExceptionHandler(error -> {
             error.printStackTrace();

@@ -16,7 +16,6 @@ import java.math.BigInteger;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.time.Duration;
 import java.time.Instant;
 import java.time.format.DateTimeFormatter;
 import java.time.format.DateTimeFormatterBuilder;
@@ -25,18 +24,11 @@ import java.util.Comparator;
 import java.util.Iterator;
 import java.util.List;
 import java.util.Locale;
-import java.util.Map;
-import java.util.Properties;
 import java.util.Set;
 import lastseen.v1.Events;
 import lastseen.v1.Outputs;
-import org.apache.kafka.common.serialization.ByteArrayDeserializer;
-import org.apache.kafka.common.serialization.ByteArraySerializer;
-import org.apache.kafka.streams.TestInputTopic;
-import org.apache.kafka.streams.TestOutputTopic;
-import org.apache.kafka.streams.TopologyTestDriver;
 
-/** A scenario of tests/scenarios, told to the peer; its README says what the lines mean. */
+/** A scenario of tests/scenarios, told to a peer; its README says what the lines mean. */
 final class Story {
     private static final ObjectMapper JSON = new ObjectMapper();
     private static final DateTimeFormatter TIME = new DateTimeFormatterBuilder().appendInstant(3).toFormatter();
@@ -47,7 +39,7 @@ final class Story {
 
     private final List<JsonNode> told = new ArrayList<>();
     private final List<JsonNode> lines = new ArrayList<>();
-    private TopologyTestDriver driver;
+    private Driver driver;
     private long clock = Long.MIN_VALUE;
 
     Story(Path file) throws IOException {
@@ -59,8 +51,7 @@ final class Story {
     }
 
     /** What is wrong with what the peer said; empty if nothing is. */
-    String problem() {
-        Properties settings = settings();
+    String problem() throws Exception {
         long start = Long.MAX_VALUE;
         for (JsonNode line : lines) {
             JsonNode in = line.path("in");
@@ -69,7 +60,8 @@ final class Story {
                 start = Math.min(start, Instant.parse(time).toEpochMilli());
             }
         }
-        try (var opened = new TopologyTestDriver(Peer.topology(settings), settings, Instant.ofEpochMilli(start - 1000))) {
+        // No record is ever waited for: the clock says what is due.
+        try (Driver opened = new PeerDriver(start - 1000, 0)) {
             driver = opened;
             clock = start - 1000;
             for (JsonNode line : lines) {
@@ -82,64 +74,44 @@ final class Story {
         return compare();
     }
 
-    static Properties settings() {
-        Properties settings = new Properties();
-        try (var reader = Files.newBufferedReader(Path.of("peer.properties"))) {
-            settings.load(reader);
-        } catch (IOException error) {
-            throw new IllegalStateException(error);
-        }
-        settings.putAll(Map.of(
-                "application.id", "test",
-                "bootstrap.servers", "none:1",
-                "peer.punctuate.ms", "1",
-                "peer.idle.ms", "0",
-                "state.dir", System.getProperty("java.io.tmpdir") + "/lastseen-peer-test"));
-        return settings;
-    }
-
-    private void take(JsonNode in) {
+    private void take(JsonNode in) throws Exception {
         if (in.has("tick")) {
             move(Instant.parse(in.get("tick").asText()).toEpochMilli());
             return;
         }
         Events.Event event = event(in);
         move(event.getObservedAtMs());
-        String topic =
+        String input =
                 switch (event.getBodyCase()) {
-                    case CONNECTED, DISCONNECTED, CONNECT_FAILED -> "devices.connections";
-                    case ACTIVITY -> "devices.activity";
-                    default -> "devices.control";
+                    case CONNECTED, DISCONNECTED, CONNECT_FAILED -> "connections";
+                    case ACTIVITY -> "activity";
+                    default -> "control";
                 };
-        TestInputTopic<byte[], byte[]> input =
-                driver.createInputTopic(topic, new ByteArraySerializer(), new ByteArraySerializer());
         String key = event.getTenant() + '/' + event.getDeviceId();
-        input.pipeInput(key.getBytes(StandardCharsets.UTF_8), event.toByteArray(), clock);
+        driver.send(input, key.getBytes(StandardCharsets.UTF_8), event.toByteArray(), clock);
     }
 
     /** The clock is the highest time so far; what is due before it fires. */
-    private void move(long to) {
+    private void move(long to) throws Exception {
         if (to > clock) {
-            driver.advanceWallClockTime(Duration.ofMillis(to - clock));
+            driver.move(to);
             clock = to;
         }
     }
 
     private void drain() {
         List<ObjectNode> now = new ArrayList<>();
-        drain(Peer.STATUS, Outputs.StatusChange.parser(), now);
-        drain(Peer.ALARMS, Outputs.AlarmEvent.parser(), now);
-        drain(Peer.CONNECTION_LOG, Outputs.ConnectionLogEntry.parser(), now);
+        drain(Topics.STATUS, Outputs.StatusChange.parser(), now);
+        drain(Topics.ALARMS, Outputs.AlarmEvent.parser(), now);
+        drain(Topics.CONNECTION_LOG, Outputs.ConnectionLogEntry.parser(), now);
         now.sort(Comparator.comparingLong(one -> one.get("sequence").asLong()));
         told.addAll(now);
     }
 
     private void drain(String topic, com.google.protobuf.Parser<? extends Message> parser, List<ObjectNode> into) {
-        TestOutputTopic<byte[], byte[]> output =
-                driver.createOutputTopic("peer." + topic, new ByteArrayDeserializer(), new ByteArrayDeserializer());
-        while (!output.isEmpty()) {
+        for (byte[] value : driver.drain(topic)) {
             try {
-                ObjectNode one = json(parser.parseFrom(output.readValue()));
+                ObjectNode one = json(parser.parseFrom(value));
                 one.put("topic", topic);
                 into.add(one);
             } catch (InvalidProtocolBufferException error) {
@@ -182,7 +154,7 @@ final class Story {
         ObjectNode kept = pattern.deepCopy();
         kept.remove(UNTOLD);
         String topic = kept.path("topic").asText();
-        if (!Set.of(Peer.STATUS, Peer.ALARMS, Peer.CONNECTION_LOG).contains(topic)) {
+        if (!Set.of(Topics.STATUS, Topics.ALARMS, Topics.CONNECTION_LOG).contains(topic)) {
             return null;
         }
         if (kept.has("changes")) {

@@ -11,14 +11,15 @@ import java.util.stream.Stream;
 import org.junit.jupiter.api.DynamicTest;
 import org.junit.jupiter.api.TestFactory;
 
-/** The stories of tests/scenarios that the peer covers: src/test/resources/covered.txt names them. */
+/** The stories of tests/scenarios that the peers cover: covered.txt names them. */
 class ScenarioTest {
     private static final Path SCENARIOS = Path.of(System.getProperty("scenarios", "../../../tests/scenarios"));
 
     @TestFactory
     Stream<DynamicTest> everyCoveredStoryHolds() throws IOException {
-        List<String> names = Files.readAllLines(Path.of("src/test/resources/covered.txt"));
-        names = names.stream().filter(name -> !name.isBlank() && !name.startsWith("#")).toList();
+        Path covered = Path.of("../shared/test/covered.txt");
+        List<String> names = Files.readAllLines(covered).stream().filter(name -> !name.isBlank() && !name.startsWith("#"))
+                .toList();
         assertFalse(names.isEmpty());
         return names.stream()
                 .map(name -> DynamicTest.dynamicTest(name, () -> assertEquals("", new Story(SCENARIOS.resolve(name + ".jsonl")).problem())));

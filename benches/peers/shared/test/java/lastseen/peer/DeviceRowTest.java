@@ -6,7 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import lastseen.v1.Events;
 import org.junit.jupiter.api.Test;
 
-class DeviceSerdeTest {
+class DeviceRowTest {
     @Test
     void aDeviceComesBackAsItWas() {
         Device device = new Device();
@@ -29,10 +29,9 @@ class DeviceSerdeTest {
                 channel.disconnect(end, 3, device.birth + number);
             }
         }
-        DeviceSerde serde = new DeviceSerde();
-        byte[] bytes = serde.serializer().serialize("", device);
-        Device back = serde.deserializer().deserialize("", bytes);
-        assertArrayEquals(bytes, serde.serializer().serialize("", back));
+        byte[] bytes = DeviceRow.write(device);
+        Device back = DeviceRow.read(bytes);
+        assertArrayEquals(bytes, DeviceRow.write(back));
         assertEquals(8, back.channel(1).closed.size());
         assertEquals(device.verdict.deadline, back.verdict.deadline);
         assertEquals(-15, back.minutes);

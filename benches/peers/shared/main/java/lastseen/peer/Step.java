@@ -87,7 +87,7 @@ final class Step {
             if (retracts != 0) {
                 status.setRetracts(retracts);
             }
-            out.tell(Peer.STATUS, device, at, status.build().toByteArray());
+            out.tell(Topics.STATUS, device, at, status.build().toByteArray());
         }
         for (Outputs.AlarmEvent.Builder alarm : alarms) {
             alarm.setTenant(tenant)
@@ -97,7 +97,7 @@ final class Step {
                     .setAtMs(at)
                     .setRecordedAtMs(now)
                     .setCause(cause);
-            out.tell(Peer.ALARMS, device, at, alarm.build().toByteArray());
+            out.tell(Topics.ALARMS, device, at, alarm.build().toByteArray());
         }
         if (logged != null) {
             logged.entry
@@ -108,7 +108,7 @@ final class Step {
                     .setAtMs(at)
                     .setRecordedAtMs(now)
                     .setCause(origin.setSentence(logged.entry.getMessage()).build());
-            out.tell(Peer.CONNECTION_LOG, device, at, logged.entry.build().toByteArray());
+            out.tell(Topics.CONNECTION_LOG, device, at, logged.entry.build().toByteArray());
         }
     }
 
