@@ -11,8 +11,8 @@ help:
 	@echo "make test    everything: format, build, clippy, tests, docs, fuzz-smoke, the page in a real browser, other vendors' clients, what it is measured against, a real Kafka"
 	@echo "             STAGES='fmt clippy' runs some of the stages; KAFKA_BROKERS=host:port uses that cluster"
 	@echo "make bench   the benchmarks  (ARGS='…': a filter and further arguments)"
-	@echo "make compare  Lastseen, a Kafka Streams application that does the same job and a consumer that only counts, from one backlog"
-	@echo "             QUICK=1 a small one  DEVICES=1000000  ROUNDS=3  CPUS=0-1  PEER=FILE settings of the peer"
+	@echo "make compare  Lastseen, applications of Kafka Streams and Flink that do the same job and a consumer that only counts, from one backlog"
+	@echo "             QUICK=1 a small one  DEVICES=1000000  ROUNDS=3  CPUS=0-1  PEERS=flink only that one  PEER=FILE settings of the peers"
 	@echo "make simulate  the whole processor over brokers, disks and clocks that misbehave, from seeds"
 	@echo "             SEEDS=10000 so many (default 1000)  FROM=5000 from this one on  SEED=7 only this one  KIND=leaping clocks"
 	@echo "make chaos   three real processes on a real Kafka that are killed, stopped and moved, and the broker too"
@@ -40,7 +40,7 @@ bench:
 # On a Kafka of its own; benches/README.md says what the variables and the figures mean.
 compare:
 	@deploy/setup.sh --with-kafka
-	QUICK=$(QUICK) DEVICES=$(DEVICES) ROUNDS=$(ROUNDS) CPUS=$(CPUS) PEER=$(PEER) SEED=$(SEED) \
+	QUICK=$(QUICK) DEVICES=$(DEVICES) ROUNDS=$(ROUNDS) CPUS=$(CPUS) PEERS="$(PEERS)" PEER=$(PEER) SEED=$(SEED) \
 	  cargo bench --locked --profile dev --config profile.dev.package.lastseen.opt-level=3 --bench compare
 
 # Without RocksDB and librdkafka: neither has a part in it.

@@ -1,5 +1,5 @@
-//! Lastseen, a Kafka Streams application that does the same job, and a consumer that only counts: from the same full backlog,
-//! on one broker, pinned alike, one after the other. What both said is held against each other.
+//! Lastseen, applications of Kafka Streams and Flink that do the same job, and a consumer that only counts: from the same full
+//! backlog, on one broker, pinned alike, one after the other. What they said is held against each other.
 //!
 //! `make compare`, `make compare QUICK=1`; `benches/README.md` says what the figures mean.
 
@@ -22,6 +22,9 @@ use verdicts::Verdicts;
 const INPUTS: [&str; 3] = ["control", "connections", "activity"];
 const OUTPUTS: [&str; 7] = ["status", "alarms", "connection-log", "audit", "state", "journal", "dead-letter"];
 
+/// What Lastseen is measured against: the directory in `benches/peers`, and what people call it.
+const PEERS: [(&str, &str); 2] = [("kafka-streams", "Kafka Streams"), ("flink", "Flink")];
+
 /// What is measured, from the environment.
 #[derive(Clone)]
 pub struct Plan {
@@ -31,7 +34,9 @@ pub struct Plan {
     pub partitions: u32,
     pub rounds: usize,
     pub cpus: String,
-    /// A property file for the peer, after its own.
+    /// Those of `PEERS` that run.
+    pub peers: Vec<(&'static str, &'static str)>,
+    /// A property file for the peers, after their own.
     pub peer: Option<PathBuf>,
     pub java: String,
     pub workers: usize,
@@ -48,6 +53,10 @@ impl Plan {
         };
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let target = text("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
+        let peers = text("PEERS").unwrap_or_else(|| PEERS.map(|(name, _)| name).join(" "));
+        let named = |name: &str| {
+            *PEERS.iter().find(|peer| peer.0 == name).unwrap_or_else(|| panic!("there is no peer {name}"))
+        };
         Plan {
             devices: number("DEVICES", 5_000, 300_000) as u32,
             seconds: number("SECONDS", 120, 600) as u32,
@@ -55,6 +64,7 @@ impl Plan {
             partitions: number("PARTITIONS", 8, 8) as u32,
             rounds: number("ROUNDS", 1, 1) as usize,
             cpus: text("CPUS").unwrap_or_else(|| format!("0-{}", cores - 1)),
+            peers: peers.split_whitespace().map(named).collect(),
             peer: text("PEER").map(PathBuf::from),
             java: text("PEER_JAVA").unwrap_or_else(|| "-Xms1g -Xmx1g -XX:+UseParallelGC".to_owned()),
             workers: number("WORKERS", 0, 0) as usize,
@@ -77,50 +87,63 @@ fn main() {
         return count(brokers, partitions.parse().expect("partitions"));
     }
     let plan = Plan::from_environment();
-    let class_path = said(Command::new(root().join("benches/peers/kafka-streams/peer")).arg("build"));
+    let class_paths = plan.peers.iter().map(|(name, _)| (*name, class_path(name))).collect();
     let scratch = tempfile::tempdir().expect("a directory");
     let broker = Broker::start();
-    let site = Site { plan: plan.clone(), broker, scratch: scratch.path().to_owned(), class_path };
+    let site = Site { plan: plan.clone(), broker, scratch: scratch.path().to_owned(), class_paths };
 
     site.topics("lastseen-0");
     let filled = fill::fill(&site.broker.address, &plan);
     eprintln!("{} records, {} MB, in {:.1} s", filled.records, filled.bytes / 1_000_000, filled.seconds);
     let bare = site.bare(filled.records);
     eprintln!("a bare consumer: {:.0} records/s", bare.rate);
-    let mut runs: BTreeMap<&str, Vec<Measured>> = BTreeMap::new();
-    let mut said: BTreeMap<&str, Vec<Verdicts>> = BTreeMap::new();
+    let mut programs: Vec<Ran> = [("lastseen", "Lastseen")].iter().chain(&plan.peers).map(Ran::new).collect();
     for round in 0..plan.rounds {
-        for (name, run) in [("lastseen", Site::lastseen as Run), ("kafka-streams", Site::streams)] {
-            let prefix = format!("{name}-{round}");
-            let measured = run(&site, &prefix, filled.records);
+        for program in &mut programs {
+            let prefix = format!("{}-{round}", program.name);
+            let measured = site.run(program.name, &prefix, filled.records);
             eprintln!(
-                "{name}: {:.0} records/s, {:.2} s of processor time a million, {} MiB",
+                "{}: {:.0} records/s, {:.2} s of processor time a million, {} MiB",
+                program.name,
                 measured.rate,
                 measured.cpu_seconds * 1e6 / filled.records as f64,
                 measured.peak_kib / 1024
             );
-            runs.entry(name).or_default().push(measured);
-            said.entry(name).or_default().push(Verdicts::read(
-                &site.broker.address,
-                &prefix,
-                plan.partitions,
-                filled.spec.start,
-            ));
+            program.runs.push(measured);
+            let (address, start) = (&site.broker.address, filled.spec.start);
+            program.said.push(Verdicts::read(address, &prefix, plan.partitions, start));
         }
     }
-    let report = report::Report { plan: &plan, filled: &filled, bare: &bare, runs: &runs, said: &said };
+    let report = report::Report { plan: &plan, filled: &filled, bare: &bare, programs: &programs };
     let differences = report.write();
-    assert!(differences.is_empty(), "the two disagree: {}", differences.join("; "));
+    assert!(differences.is_empty(), "they disagree: {}", differences.join("; "));
 }
 
-type Run = fn(&Site, &str, u64) -> Measured;
+/// A program, and what its runs came to; the first of all is Lastseen.
+pub struct Ran {
+    pub name: &'static str,
+    pub title: &'static str,
+    pub runs: Vec<Measured>,
+    pub said: Vec<Verdicts>,
+}
+
+impl Ran {
+    fn new(&(name, title): &(&'static str, &'static str)) -> Ran {
+        Ran { name, title, runs: Vec::new(), said: Vec::new() }
+    }
+}
+
+/// Builds a peer.
+fn class_path(peer: &str) -> String {
+    said(Command::new(root().join("benches/peers").join(peer).join("peer")).arg("build"))
+}
 
 /// Where all of it runs.
 struct Site {
     plan: Plan,
     broker: Broker,
     scratch: PathBuf,
-    class_path: String,
+    class_paths: BTreeMap<&'static str, String>,
 }
 
 impl Site {
@@ -150,15 +173,22 @@ impl Site {
         said(Command::new(lastseen).args(["topics", "create"]).current_dir(&dir));
     }
 
-    fn lastseen(&self, prefix: &str, records: u64) -> Measured {
+    fn run(&self, name: &str, prefix: &str, records: u64) -> Measured {
         self.topics(prefix);
-        let mut command = self.pinned(env!("CARGO_BIN_EXE_lastseen"));
-        command.arg("run").current_dir(self.scratch.join(prefix));
+        let command = match self.class_paths.get(name) {
+            Some(class_path) => self.peer(name, class_path, prefix),
+            None => self.lastseen(prefix),
+        };
         Program::start(prefix, command, &self.scratch).catch_up(self, prefix, records)
     }
 
-    fn streams(&self, prefix: &str, records: u64) -> Measured {
-        self.topics(prefix);
+    fn lastseen(&self, prefix: &str) -> Command {
+        let mut command = self.pinned(env!("CARGO_BIN_EXE_lastseen"));
+        command.arg("run").current_dir(self.scratch.join(prefix));
+        command
+    }
+
+    fn peer(&self, name: &str, class_path: &str, prefix: &str) -> Command {
         let dir = self.scratch.join(prefix);
         let mut text = format!(
             "application.id={prefix}\nbootstrap.servers={}\nstate.dir={}\ncommit.interval.ms={}\n",
@@ -172,12 +202,10 @@ impl Site {
         std::fs::write(dir.join("site.properties"), text).expect("written");
         let mut command = self.pinned("java");
         command.args(self.plan.java.split_whitespace()).arg("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn");
-        command.args(["-cp", &self.class_path, "lastseen.peer.Main"]);
+        command.args(["-cp", class_path, "lastseen.peer.Main"]);
+        command.arg(root().join("benches/peers").join(name).join("peer.properties"));
+        command.arg(dir.join("site.properties")).args(&self.plan.peer);
         command
-            .arg(root().join("benches/peers/kafka-streams/peer.properties"))
-            .arg(dir.join("site.properties"));
-        command.args(&self.plan.peer);
-        Program::start(prefix, command, &self.scratch).catch_up(self, prefix, records)
     }
 
     /// This program again, which only counts.

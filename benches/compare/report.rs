@@ -1,6 +1,6 @@
 //! The report: Markdown for people, JSON for programs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::process::Command;
 
@@ -8,15 +8,13 @@ use serde_json::{Value, json};
 
 use crate::fill::Filled;
 use crate::process::Measured;
-use crate::verdicts::Verdicts;
-use crate::{Plan, root};
+use crate::{Plan, Ran, root};
 
 pub struct Report<'a> {
     pub plan: &'a Plan,
     pub filled: &'a Filled,
     pub bare: &'a Measured,
-    pub runs: &'a BTreeMap<&'a str, Vec<Measured>>,
-    pub said: &'a BTreeMap<&'a str, Vec<Verdicts>>,
+    pub programs: &'a [Ran],
 }
 
 /// A figure of every run: its name, how it is got, its digits.
@@ -41,12 +39,14 @@ fn median(mut numbers: Vec<f64>) -> (f64, f64, f64) {
 }
 
 impl Report<'_> {
-    /// Writes it; what the two disagree about.
+    /// Writes it; what they disagree about.
     pub fn write(&self) -> Vec<String> {
         let mut differences = Vec::new();
-        let [ours, theirs] = ["lastseen", "kafka-streams"].map(|name| &self.said[name]);
-        for (ours, theirs) in ours.iter().zip(theirs) {
-            differences.extend(ours.differences(theirs));
+        for peer in self.peers() {
+            for (ours, theirs) in self.lastseen().said.iter().zip(&peer.said) {
+                let found = ours.differences(theirs);
+                differences.extend(found.into_iter().map(|words| format!("{}: {words}", peer.title)));
+            }
         }
         std::fs::create_dir_all(&self.plan.out).expect("a directory");
         let text = self.markdown(&differences);
@@ -57,12 +57,29 @@ impl Report<'_> {
         differences
     }
 
+    fn lastseen(&self) -> &Ran {
+        &self.programs[0]
+    }
+
+    fn peers(&self) -> &[Ran] {
+        &self.programs[1..]
+    }
+
+    /// The head of a table with a column for each program, and the rule below it.
+    fn head(&self, first: &str, ratios: bool) -> String {
+        let names = self.programs.iter().map(|program| program.title.to_owned());
+        let ratios = self.peers().iter().filter(|_| ratios).map(|peer| format!("Lastseen to {}", peer.title));
+        let columns: Vec<String> = std::iter::once(first.to_owned()).chain(names).chain(ratios).collect();
+        format!("{}{}|", row(&columns), "|---".repeat(columns.len()))
+    }
+
     fn million(&self) -> f64 {
         self.filled.records as f64 / 1e6
     }
 
     fn markdown(&self, differences: &[String]) -> String {
-        let mut out = String::from("# Lastseen and Kafka Streams, from the same full backlog\n\n");
+        let mut out =
+            String::from("# Lastseen and what would be used instead, from the same full backlog\n\n");
         let Plan { devices, seconds, seed, partitions, rounds, cpus, .. } = self.plan;
         let _ = writeln!(
             out,
@@ -87,23 +104,21 @@ impl Report<'_> {
             self.filled.records as f64 / self.filled.seconds,
             self.filled.drawing
         );
-        let _ = writeln!(
-            out,
-            "| median (range) | Lastseen | Kafka Streams | Lastseen to it |\n|---|---|---|---|"
-        );
+        let _ = writeln!(out, "{}", self.head("median (range)", true));
         for (name, figure, digits) in FIGURES {
-            let of = |program: &str| {
-                median(self.runs[program].iter().map(|run| figure(run, self.million())).collect())
-            };
-            let (ours, theirs) = (of("lastseen"), of("kafka-streams"));
+            let of =
+                |program: &Ran| median(program.runs.iter().map(|run| figure(run, self.million())).collect());
             let cell = |(middle, low, high): (f64, f64, f64)| match low == high {
                 true => format!("{middle:.digits$}"),
                 false => format!("{middle:.digits$} ({low:.digits$}–{high:.digits$})"),
             };
-            let _ =
-                writeln!(out, "| {name} | {} | {} | {:.2} |", cell(ours), cell(theirs), ours.0 / theirs.0);
+            let figures: Vec<(f64, f64, f64)> = self.programs.iter().map(of).collect();
+            let ratios = figures[1..].iter().map(|theirs| format!("{:.2}", figures[0].0 / theirs.0));
+            let cells = figures.iter().map(|figure| cell(*figure));
+            let cells: Vec<String> = std::iter::once(name.to_owned()).chain(cells).chain(ratios).collect();
+            out.push_str(&row(&cells));
         }
-        let lastseen = median(self.runs["lastseen"].iter().map(|run| run.rate).collect()).0;
+        let lastseen = median(self.lastseen().runs.iter().map(|run| run.rate).collect()).0;
         let _ = writeln!(
             out,
             "\nA bare consumer (rdkafka, poll, read_committed) that only counts: {:.0} records/s, {:.2} processor seconds a \
@@ -126,7 +141,7 @@ impl Report<'_> {
             out,
             "## Bytes to Kafka, by topic\n\n| program | topic | bytes a record |\n|---|---|---|"
         );
-        for (name, runs) in self.runs {
+        for Ran { name, runs, .. } in self.programs {
             let run = &runs[0];
             let coordination = [("offsets and transactions".to_owned(), run.coordination_bytes)];
             for (topic, bytes) in run.kafka_bytes.iter().chain(&coordination).filter(|(_, bytes)| *bytes > 0)
@@ -141,19 +156,20 @@ impl Report<'_> {
     fn verdicts(&self, out: &mut String, differences: &[String]) {
         let _ = writeln!(out, "## What they said\n");
         let verdict = match differences {
-            [] => "Both said the same, device by device and time by time.".to_owned(),
+            [] => "All said the same, device by device and time by time.".to_owned(),
             _ => format!("They differ: {}.", differences.join("; ")),
         };
-        let _ = writeln!(out, "{verdict}\n\n| what | Lastseen | Kafka Streams |\n|---|---|---|");
-        let [ours, theirs] = ["lastseen", "kafka-streams"].map(|name| &self.said[name][0]);
-        let kinds: std::collections::BTreeSet<&String> =
-            ours.kinds.keys().chain(theirs.kinds.keys()).collect();
+        let _ = writeln!(out, "{verdict}\n\n{}", self.head("what", false));
+        let kinds: BTreeSet<&String> =
+            self.programs.iter().flat_map(|program| program.said[0].kinds.keys()).collect();
         for kind in kinds {
-            let of = |said: &Verdicts| said.kinds.get(kind).copied().unwrap_or(0);
-            let _ = writeln!(out, "| {kind} | {} | {} |", of(ours), of(theirs));
+            let of = |program: &Ran| program.said[0].kinds.get(kind).copied().unwrap_or(0).to_string();
+            let cells: Vec<String> =
+                std::iter::once(kind.clone()).chain(self.programs.iter().map(of)).collect();
+            out.push_str(&row(&cells));
         }
         let _ = writeln!(out, "\n| sum of hashes | |\n|---|---|");
-        for (name, digest) in &ours.digests {
+        for (name, digest) in &self.lastseen().said[0].digests {
             let _ = writeln!(out, "| {name} | `{:032x}` |", digest.sum);
         }
         out.push('\n');
@@ -166,9 +182,12 @@ impl Report<'_> {
             let found = text.lines().find_map(|line| line.strip_prefix(name));
             found.unwrap_or("unknown").trim_start_matches([':', ' ', '\t']).trim().to_owned()
         };
-        let pom = read(&root().join("deploy/kafka/pom.xml").display().to_string());
-        let kafka =
-            pom.split("<kafka.version>").nth(1).and_then(|rest| rest.split('<').next()).unwrap_or("?");
+        let version = |pom: &str, tag: &str| {
+            let text = read(&root().join(pom).display().to_string());
+            let after = text.split(&format!("<{tag}>")).nth(1).and_then(|rest| rest.split('<').next());
+            after.unwrap_or("?").to_owned()
+        };
+        let flink = "benches/peers/flink/pom.xml";
         let peer = match &self.plan.peer {
             Some(file) => format!("peer.properties, then {}", file.file_name().unwrap_or_default().display()),
             None => "peer.properties".to_owned(),
@@ -181,10 +200,14 @@ impl Report<'_> {
             ("sources", words(Command::new("git").args(["rev-parse", "HEAD"]).current_dir(root()))),
             ("compiler", words(Command::new("rustc").arg("--version"))),
             ("librdkafka", rdkafka::util::get_rdkafka_version().1),
-            ("Kafka and Kafka Streams", kafka.to_owned()),
+            ("Kafka and Kafka Streams", version("deploy/kafka/pom.xml", "kafka.version")),
+            (
+                "Flink, its connector",
+                format!("{}, {}", version(flink, "flink.version"), version(flink, "connector.version")),
+            ),
             ("Java", words(Command::new("java").arg("--version"))),
-            ("Java options of the peer", self.plan.java.clone()),
-            ("settings of the peer", peer),
+            ("Java options of the peers", self.plan.java.clone()),
+            ("settings of the peers", peer),
             (
                 "settings of Lastseen",
                 format!(
@@ -197,23 +220,17 @@ impl Report<'_> {
 
     fn json(&self, differences: &[String]) -> Value {
         let million = self.million();
-        let runs: BTreeMap<&str, Vec<Value>> = self
-            .runs
-            .iter()
-            .map(|(name, runs)| (*name, runs.iter().map(|run| figures(run, million)).collect()))
-            .collect();
-        let said: BTreeMap<&str, Value> = self
-            .said
-            .iter()
-            .map(|(name, said)| {
-                let hashes: BTreeMap<&str, String> = said[0]
-                    .digests
-                    .iter()
-                    .map(|(name, digest)| (*name, format!("{:032x}", digest.sum)))
-                    .collect();
-                (*name, json!({"counts": said[0].kinds, "hashes": hashes}))
-            })
-            .collect();
+        let mut runs = BTreeMap::new();
+        let mut said = BTreeMap::new();
+        for program in self.programs {
+            let figures: Vec<Value> = program.runs.iter().map(|run| figures(run, million)).collect();
+            runs.insert(program.name, figures);
+            let first = &program.said[0];
+            let digests = first.digests.iter();
+            let hashes: BTreeMap<&str, String> =
+                digests.map(|(name, digest)| (*name, format!("{:032x}", digest.sum))).collect();
+            said.insert(program.name, json!({"counts": first.kinds, "hashes": hashes}));
+        }
         let machine: BTreeMap<&str, String> = self.machine().into_iter().collect();
         json!({
             "devices": self.plan.devices,
@@ -233,6 +250,10 @@ impl Report<'_> {
             "machine": machine,
         })
     }
+}
+
+fn row(cells: &[String]) -> String {
+    format!("| {} |\n", cells.join(" | "))
 }
 
 fn figures(run: &Measured, million: f64) -> Value {

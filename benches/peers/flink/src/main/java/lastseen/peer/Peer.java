@@ -5,12 +5,17 @@ import java.time.Duration;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Properties;
 import org.apache.flink.api.common.eventtime.WatermarkStrategy;
 import org.apache.flink.api.common.typeinfo.TypeHint;
 import org.apache.flink.api.common.typeinfo.TypeInformation;
 import org.apache.flink.configuration.Configuration;
 import org.apache.flink.connector.base.DeliveryGuarantee;
+import org.apache.flink.connector.kafka.lineage.DefaultKafkaDatasetFacet;
+import org.apache.flink.connector.kafka.lineage.DefaultKafkaDatasetIdentifier;
+import org.apache.flink.connector.kafka.lineage.KafkaDatasetFacet;
+import org.apache.flink.connector.kafka.lineage.KafkaDatasetFacetProvider;
 import org.apache.flink.connector.kafka.sink.KafkaRecordSerializationSchema;
 import org.apache.flink.connector.kafka.sink.KafkaSink;
 import org.apache.flink.connector.kafka.sink.TransactionNamingStrategy;
@@ -90,7 +95,6 @@ final class Peer {
 
     /** One transaction a checkpoint and thread, whatever topics it goes to. */
     private static KafkaSink<ProducerRecord<byte[], byte[]>> sink(Properties settings) {
-        KafkaRecordSerializationSchema<ProducerRecord<byte[], byte[]>> asItIs = (record, context, at) -> record;
         return KafkaSink.<ProducerRecord<byte[], byte[]>>builder()
                 .setBootstrapServers(settings.getProperty("bootstrap.servers"))
                 .setDeliveryGuarantee(DeliveryGuarantee.EXACTLY_ONCE)
@@ -98,8 +102,23 @@ final class Peer {
                 .setTransactionNamingStrategy(
                         TransactionNamingStrategy.valueOf(settings.getProperty("peer.transactions")))
                 .setKafkaProducerConfig(Settings.of(settings, "producer."))
-                .setRecordSerializer(asItIs)
+                .setRecordSerializer(new Writing(List.copyOf(outputs(settings).values())))
                 .build();
+    }
+
+    /** Records go out as they are; the sink asks for all topics, to find transactions that were left open. */
+    private record Writing(List<String> topics)
+            implements KafkaRecordSerializationSchema<ProducerRecord<byte[], byte[]>>, KafkaDatasetFacetProvider {
+        @Override
+        public ProducerRecord<byte[], byte[]> serialize(
+                ProducerRecord<byte[], byte[]> record, KafkaSinkContext context, Long at) {
+            return record;
+        }
+
+        @Override
+        public Optional<KafkaDatasetFacet> getKafkaDatasetFacet() {
+            return Optional.of(new DefaultKafkaDatasetFacet(DefaultKafkaDatasetIdentifier.ofTopics(topics)));
+        }
     }
 
     private record Reading(List<String> topics) implements KafkaRecordDeserializationSchema<Input> {
