@@ -1,6 +1,6 @@
 # `make help` says what there is.
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench compare simulate chaos latency backlog fmt
+.PHONY: help demo test bench micro simulate chaos latency backlog fmt
 .NOTPARALLEL:
 
 export PATH := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
@@ -8,11 +8,11 @@ export PATH := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
 help:
 	@echo "make demo    builds Lastseen and runs all of it in one process, with a simulated fleet"
 	@echo "             DEVICES=500  SPEED=10  ARGS='…' (further arguments; ARGS=--help lists them)"
-	@echo "make test    everything: format, build, clippy, tests, docs, fuzz-smoke, the page in a real browser, other vendors' clients, what it is measured against, a real Kafka"
+	@echo "make test    everything: format, build, clippy, tests, docs, fuzz-smoke, the page in a real browser, other vendors' clients, what it is measured against, a small benchmark, a real Kafka"
 	@echo "             STAGES='fmt clippy' runs some of the stages; KAFKA_BROKERS=host:port uses that cluster"
-	@echo "make bench   the benchmarks  (ARGS='…': a filter and further arguments)"
-	@echo "make compare  Lastseen, applications of Kafka Streams and Flink that do the same job and a consumer that only counts, from one backlog"
-	@echo "             QUICK=1 a small one  DEVICES=1000000  ROUNDS=3  CPUS=0-1  PEERS=flink only that one  PEER=FILE settings of the peers"
+	@echo "make bench   Lastseen against applications of Kafka Streams and Flink that do the same job, and against the limits: one report"
+	@echo "             QUICK=1 a small one  DEVICES=1000000  ROUNDS=3  LIVE=1000000  CPUS=0-1  PEERS=flink only that one  PEER=FILE settings of the peers"
+	@echo "make micro   parts of Lastseen by themselves: fold, decode, query, …  (ARGS='…': a filter and further arguments)"
 	@echo "make simulate  the whole processor over brokers, disks and clocks that misbehave, from seeds"
 	@echo "             SEEDS=10000 so many (default 1000)  FROM=5000 from this one on  SEED=7 only this one  KIND=leaping clocks"
 	@echo "make chaos   three real processes on a real Kafka that are killed, stopped and moved, and the broker too"
@@ -22,7 +22,7 @@ help:
 	@echo "make backlog  on a real Kafka: memory under a backlog of which one device has half"
 	@echo "             RECORDS=10000000 (default 4000000)"
 	@echo "make fmt     formats the sources"
-	@echo "demo, test and bench install what is missing (deploy/setup.sh) and say so; cargo alone works once it is there."
+	@echo "demo, test, bench and micro install what is missing (deploy/setup.sh) and say so; cargo alone works once it is there."
 
 demo:
 	@deploy/setup.sh
@@ -31,17 +31,18 @@ demo:
 test:
 	@tests/run $(STAGES)
 
-# The profile of the tests, so that RocksDB and librdkafka are not compiled a second time (Cargo.toml).
-bench:
-	@deploy/setup.sh
-	cargo bench --locked --profile dev --config profile.dev.package.lastseen.opt-level=3 \
-	  $(foreach name,decode fold query recovery replay row view,--bench $(name)) $(if $(ARGS),-- $(ARGS))
+# The profile of the tests, so that RocksDB and librdkafka are not compiled a second time (Cargo.toml). On a Kafka of its own;
+# benches/README.md says what the variables and the figures mean.
+fast = --profile dev --config profile.dev.package.lastseen.opt-level=3
 
-# On a Kafka of its own; benches/README.md says what the variables and the figures mean.
-compare:
+bench:
 	@deploy/setup.sh --with-kafka
-	QUICK=$(QUICK) DEVICES=$(DEVICES) ROUNDS=$(ROUNDS) CPUS=$(CPUS) PEERS="$(PEERS)" PEER=$(PEER) SEED=$(SEED) \
-	  cargo bench --locked --profile dev --config profile.dev.package.lastseen.opt-level=3 --bench compare
+	QUICK=$(QUICK) DEVICES=$(DEVICES) ROUNDS=$(ROUNDS) LIVE=$(LIVE) RATES="$(RATES)" CPUS=$(CPUS) PEERS="$(PEERS)" \
+	  PEER=$(PEER) SEED=$(SEED) cargo bench --locked $(fast) --bench compare
+
+micro:
+	@deploy/setup.sh
+	cargo bench --locked $(fast) $(foreach name,decode fold query recovery replay row view,--bench $(name)) $(if $(ARGS),-- $(ARGS))
 
 # Without RocksDB and librdkafka: neither has a part in it.
 simulate:

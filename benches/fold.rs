@@ -2,7 +2,7 @@
 //! and the memory of a device. The seed is fixed. Every figure comes with the hash of what was made, so that a faster
 //! run that does something else shows, and as a share of copying the same bytes, since machines differ.
 //!
-//! `make bench ARGS=fold`; `make bench ARGS='fold step 100000'` for one line (README.md of this directory).
+//! `make micro ARGS=fold`; `make micro ARGS='fold step 100000'` for one line (README.md of this directory).
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::hint::black_box;

@@ -1,6 +1,6 @@
 //! How fast a partition comes back: a checkpoint written and read, rows and packs applied, timers set. One core.
 //!
-//! `make bench ARGS=recovery`; with a number of devices, `make bench ARGS='recovery 10000000'` (README.md of this directory).
+//! `make micro ARGS=recovery`; with a number of devices, `make micro ARGS='recovery 10000000'` (README.md of this directory).
 
 use std::sync::Arc;
 use std::time::Duration;

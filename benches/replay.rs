@@ -2,7 +2,7 @@
 //! processor made of them; they are decoded and folded, then verified. One core, fixed seed, in one run; the hash is
 //! that of the last entry.
 //!
-//! `make bench ARGS=replay`
+//! `make micro ARGS=replay`
 
 use std::ops::ControlFlow;
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! What a view costs: how fast it is made from the topics, how fast it is there again after a restart, and how far
 //! behind a commit it shows what was committed. On the embedded log, one process.
 //!
-//! `make bench ARGS=view`; with a number of devices, `make bench ARGS='view 1000000'`.
+//! `make micro ARGS=view`; with a number of devices, `make micro ARGS='view 1000000'`.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -11,7 +11,7 @@ use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedPr
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::Plan;
-use crate::workload::{Batch, Spec, Tally, Workload};
+use crate::workload::{Batch, Record, Spec, Tally, Workload};
 
 const PATIENCE: Duration = Duration::from_secs(300);
 
@@ -30,7 +30,7 @@ pub struct Filled {
 
 /// The fleet of a plan. Its time is over when the first record is sent; who lives has hours until a deadline, so that no
 /// verdict hangs on how long anything takes.
-fn spec(plan: &Plan) -> Spec {
+pub fn spec(plan: &Plan) -> Spec {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis() as i64;
     // Whole minutes: nothing in the events is shorter, and a hash of the same minute is the same.
     let start = (now / 60_000 - 1) * 60_000 - i64::from(plan.seconds) * 1000;
@@ -38,18 +38,25 @@ fn spec(plan: &Plan) -> Spec {
     Spec { required_minutes_min: (plan.seconds / 60 + 240) as i16, ..spec }
 }
 
-pub fn fill(brokers: &str, plan: &Plan) -> Filled {
-    let producer: ThreadedProducer<DefaultProducerContext> = ClientConfig::new()
+/// A producer as fast as librdkafka makes one; it waits so many milliseconds for a batch to fill.
+pub fn settings(brokers: &str, linger: &str) -> ClientConfig {
+    let mut settings = ClientConfig::new();
+    settings
         .set("bootstrap.servers", brokers)
         .set("enable.idempotence", "true")
         .set("compression.type", "lz4")
-        .set("linger.ms", "20")
+        .set("linger.ms", linger)
         .set("batch.size", "1000000")
         .set("queue.buffering.max.messages", "1000000")
         .set("queue.buffering.max.kbytes", "524288")
-        .set_log_level(RDKafkaLogLevel::Warning)
-        .create()
-        .expect("a producer");
+        .set_log_level(RDKafkaLogLevel::Warning);
+    settings
+}
+
+pub type Sender = ThreadedProducer<DefaultProducerContext>;
+
+pub fn fill(brokers: &str, plan: &Plan) -> Filled {
+    let producer: Sender = settings(brokers, "20").create().expect("a producer");
     let began = Instant::now();
     let spec = spec(plan);
     let mut workload = Workload::new(spec.clone());
@@ -67,17 +74,7 @@ pub fn fill(brokers: &str, plan: &Plan) -> Filled {
             hash.update(&[record.topic as u8]);
             hash.update(batch.key(record).unwrap_or_default());
             hash.update(&(record.value.len() as u32).to_le_bytes());
-            let partitions = match batch.key(record) {
-                Some(key) => {
-                    let one = partition::of(key, plan.partitions);
-                    one..one + 1
-                }
-                None => 0..plan.partitions,
-            };
-            for partition in partitions {
-                send(&producer, record.topic, partition, batch.key(record), batch.value(record));
-                records += 1;
-            }
+            records += put(&producer, &batch, record, plan.partitions);
         }
         if !was_registered && workload.is_registered() {
             // Of another topic, and of a later millisecond: whoever merges by time sees it first.
@@ -97,13 +94,23 @@ pub fn fill(brokers: &str, plan: &Plan) -> Filled {
     }
 }
 
-fn send(
-    producer: &ThreadedProducer<DefaultProducerContext>,
-    topic: InputTopic,
-    partition: u32,
-    key: Option<&[u8]>,
-    value: &[u8],
-) {
+/// Sends a record of a batch to its partition, or to all of them; how many were sent.
+pub fn put(producer: &Sender, batch: &Batch, record: &Record, partitions: u32) -> u64 {
+    let to = match batch.key(record) {
+        Some(key) => {
+            let one = partition::of(key, partitions);
+            one..one + 1
+        }
+        None => 0..partitions,
+    };
+    let count = to.len() as u64;
+    for partition in to {
+        send(producer, record.topic, partition, batch.key(record), batch.value(record));
+    }
+    count
+}
+
+fn send(producer: &Sender, topic: InputTopic, partition: u32, key: Option<&[u8]>, value: &[u8]) {
     let topic = match topic {
         InputTopic::Control => "devices.control",
         InputTopic::Connections => "devices.connections",

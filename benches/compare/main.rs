@@ -1,9 +1,13 @@
-//! Lastseen, applications of Kafka Streams and Flink that do the same job, and a consumer that only counts: from the same full
-//! backlog, on one broker, pinned alike, one after the other. What they said is held against each other.
+//! Lastseen, and applications of Kafka Streams and Flink that do the same job: from the same full backlog on one broker, pinned
+//! alike, one after the other, what they said held against each other; then each live on a broker of its own. And
+//! what bounds all of them.
 //!
-//! `make compare`, `make compare QUICK=1`; `benches/README.md` says what the figures mean.
+//! `make bench`, `make bench QUICK=1`; `benches/README.md` says what the figures mean.
 
 mod fill;
+mod limits;
+mod live;
+mod picture;
 mod process;
 mod report;
 mod verdicts;
@@ -41,6 +45,11 @@ pub struct Plan {
     pub java: String,
     pub workers: usize,
     pub commit_ms: u32,
+    /// Devices of the live part; none: it is left out.
+    pub live: u32,
+    /// Events a second that are sent then, and for how many seconds each.
+    pub rates: Vec<u64>,
+    pub rate_seconds: u64,
     pub out: PathBuf,
 }
 
@@ -54,6 +63,9 @@ impl Plan {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let target = text("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
         let peers = text("PEERS").unwrap_or_else(|| PEERS.map(|(name, _)| name).join(" "));
+        let quick = text("QUICK").is_some();
+        let rates = text("RATES")
+            .unwrap_or_else(|| if quick { "500" } else { "10000 25000 50000 100000" }.to_owned());
         let named = |name: &str| {
             *PEERS.iter().find(|peer| peer.0 == name).unwrap_or_else(|| panic!("there is no peer {name}"))
         };
@@ -69,7 +81,10 @@ impl Plan {
             java: text("PEER_JAVA").unwrap_or_else(|| "-Xms1g -Xmx1g -XX:+UseParallelGC".to_owned()),
             workers: number("WORKERS", 0, 0) as usize,
             commit_ms: number("COMMIT_MS", 100, 100) as u32,
-            out: text("OUT").map_or_else(|| target.join("compare"), PathBuf::from),
+            live: number("LIVE", 1_000, 100_000) as u32,
+            rates: rates.split_whitespace().map(|rate| rate.parse().expect("RATES are numbers")).collect(),
+            rate_seconds: number("RATE_SECONDS", 3, 10),
+            out: text("OUT").map_or_else(|| target.join("bench"), PathBuf::from),
         }
     }
 }
@@ -87,11 +102,7 @@ fn main() {
         return count(brokers, partitions.parse().expect("partitions"));
     }
     let plan = Plan::from_environment();
-    let class_paths = plan.peers.iter().map(|(name, _)| (*name, class_path(name))).collect();
-    let scratch = tempfile::tempdir().expect("a directory");
-    let broker = Broker::start();
-    let site = Site { plan: plan.clone(), broker, scratch: scratch.path().to_owned(), class_paths };
-
+    let site = Site::open(&plan);
     site.topics("lastseen-0");
     let filled = fill::fill(&site.broker.address, &plan);
     eprintln!("{} records, {} MB, in {:.1} s", filled.records, filled.bytes / 1_000_000, filled.seconds);
@@ -114,7 +125,13 @@ fn main() {
             program.said.push(Verdicts::read(address, &prefix, plan.partitions, start));
         }
     }
-    let report = report::Report { plan: &plan, filled: &filled, bare: &bare, programs: &programs };
+    let limits = limits::measure(&site);
+    drop(site);
+    for program in programs.iter_mut().filter(|_| plan.live > 0) {
+        program.live = Some(live::measure(&plan, program.name));
+    }
+    let report =
+        report::Report { plan: &plan, filled: &filled, bare: &bare, limits: &limits, programs: &programs };
     let differences = report.write();
     assert!(differences.is_empty(), "they disagree: {}", differences.join("; "));
 }
@@ -125,11 +142,12 @@ pub struct Ran {
     pub title: &'static str,
     pub runs: Vec<Measured>,
     pub said: Vec<Verdicts>,
+    pub live: Option<live::Live>,
 }
 
 impl Ran {
     fn new(&(name, title): &(&'static str, &'static str)) -> Ran {
-        Ran { name, title, runs: Vec::new(), said: Vec::new() }
+        Ran { name, title, runs: Vec::new(), said: Vec::new(), live: None }
     }
 }
 
@@ -142,11 +160,22 @@ fn class_path(peer: &str) -> String {
 struct Site {
     plan: Plan,
     broker: Broker,
-    scratch: PathBuf,
+    /// Configurations, states and words of the programs; gone with it.
+    scratch: tempfile::TempDir,
     class_paths: BTreeMap<&'static str, String>,
 }
 
 impl Site {
+    fn open(plan: &Plan) -> Site {
+        let class_paths = plan.peers.iter().map(|(name, _)| (*name, class_path(name))).collect();
+        let scratch = tempfile::tempdir().expect("a directory");
+        Site { plan: plan.clone(), broker: Broker::start(), scratch, class_paths }
+    }
+
+    fn dir(&self, prefix: &str) -> PathBuf {
+        self.scratch.path().join(prefix)
+    }
+
     /// The configuration of Lastseen; the inputs are the same for all, outputs begin with `prefix`.
     fn configuration(&self, prefix: &str) -> String {
         let Plan { partitions, workers, commit_ms, .. } = &self.plan;
@@ -166,7 +195,7 @@ impl Site {
 
     /// The topics of a run: the same settings for both, so that what they write is comparable.
     fn topics(&self, prefix: &str) {
-        let dir = self.scratch.join(prefix);
+        let dir = self.dir(prefix);
         std::fs::create_dir_all(&dir).expect("a directory");
         std::fs::write(dir.join("lastseen.toml"), self.configuration(prefix)).expect("written");
         let lastseen = env!("CARGO_BIN_EXE_lastseen");
@@ -175,21 +204,26 @@ impl Site {
 
     fn run(&self, name: &str, prefix: &str, records: u64) -> Measured {
         self.topics(prefix);
+        self.start(name, prefix).run_through(self, prefix, records)
+    }
+
+    /// Starts a program, or starts it again.
+    fn start(&self, name: &str, prefix: &str) -> Program {
         let command = match self.class_paths.get(name) {
             Some(class_path) => self.peer(name, class_path, prefix),
             None => self.lastseen(prefix),
         };
-        Program::start(prefix, command, &self.scratch).catch_up(self, prefix, records)
+        Program::start(prefix, command, self.scratch.path())
     }
 
     fn lastseen(&self, prefix: &str) -> Command {
         let mut command = self.pinned(env!("CARGO_BIN_EXE_lastseen"));
-        command.arg("run").current_dir(self.scratch.join(prefix));
+        command.arg("run").current_dir(self.dir(prefix));
         command
     }
 
     fn peer(&self, name: &str, class_path: &str, prefix: &str) -> Command {
-        let dir = self.scratch.join(prefix);
+        let dir = self.dir(prefix);
         let mut text = format!(
             "application.id={prefix}\nbootstrap.servers={}\nstate.dir={}\ncommit.interval.ms={}\n",
             self.broker.address,

@@ -121,9 +121,19 @@ impl Program {
     }
 
     /// Waits until its group has committed the ends of all inputs, and ends it as an operator would.
-    pub fn catch_up(mut self, site: &Site, prefix: &str, records: u64) -> Measured {
+    pub fn run_through(mut self, site: &Site, prefix: &str, records: u64) -> Measured {
+        let coordination = site.broker.coordination();
+        let mut measured = self.catch_up(site, prefix, records);
+        self.end();
+        measured.kafka_bytes = site.broker.logs(prefix);
+        measured.coordination_bytes = site.broker.coordination().saturating_sub(coordination);
+        measured
+    }
+
+    /// Waits until its group has committed the ends of all inputs.
+    pub fn catch_up(&mut self, site: &Site, prefix: &str, records: u64) -> Measured {
         let pid = self.child.id();
-        let (coordination, broker_cpu) = (site.broker.coordination(), cpu_seconds(site.broker.pid));
+        let broker_cpu = cpu_seconds(site.broker.pid);
         let ends = Ends::of(&site.broker.address, prefix, site.plan.partitions);
         let (mut first, mut half) = (None, None);
         let done = loop {
@@ -151,7 +161,7 @@ impl Program {
             let (at, from) = seen.filter(|(_, from)| *from < records).unwrap_or_default();
             (records - from) as f64 / (done - at).as_secs_f64()
         };
-        let mut measured = Measured {
+        Measured {
             rate: since(first),
             second_half: since(half),
             seconds: done.as_secs_f64(),
@@ -162,11 +172,13 @@ impl Program {
             disk_bytes: disk_bytes(pid),
             load: self.load,
             ..Measured::default()
-        };
-        self.end();
-        measured.kafka_bytes = site.broker.logs(prefix);
-        measured.coordination_bytes = site.broker.coordination().saturating_sub(coordination);
-        measured
+        }
+    }
+
+    /// Ends it as a machine does that loses its power: it hears nothing of it.
+    pub fn kill(mut self) {
+        self.child.kill().expect("it runs");
+        self.child.wait().expect("it ends");
     }
 
     fn last_words(&self) -> String {
@@ -175,7 +187,7 @@ impl Program {
         lines[lines.len().saturating_sub(40)..].join("\n")
     }
 
-    fn end(&mut self) {
+    pub fn end(&mut self) {
         let sent = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
         assert!(sent.is_ok_and(|status| status.success()), "it can be told to end");
         let told = Instant::now();
@@ -194,13 +206,13 @@ impl Drop for Program {
 }
 
 /// The inputs, and how far a group has come.
-struct Ends {
+pub struct Ends {
     group: BaseConsumer,
     asked: TopicPartitionList,
 }
 
 impl Ends {
-    fn of(brokers: &str, group: &str, partitions: u32) -> Ends {
+    pub fn of(brokers: &str, group: &str, partitions: u32) -> Ends {
         let group: BaseConsumer = ClientConfig::new()
             .set("bootstrap.servers", brokers)
             .set("group.id", group)
@@ -216,7 +228,7 @@ impl Ends {
     }
 
     /// Nobody deletes records, and nobody but the group has transactions on the inputs: offsets count them.
-    fn committed(&self) -> u64 {
+    pub fn committed(&self) -> u64 {
         let Ok(found) = self.group.committed_offsets(self.asked.clone(), REQUEST) else { return 0 };
         let offsets = found.elements().into_iter().map(|element| match element.offset() {
             Offset::Offset(offset) => offset as u64,

@@ -7,13 +7,16 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use crate::fill::Filled;
+use crate::limits::Limits;
+use crate::live::{Live, Spread};
 use crate::process::Measured;
-use crate::{Plan, Ran, root};
+use crate::{Plan, Ran, picture, root};
 
 pub struct Report<'a> {
     pub plan: &'a Plan,
     pub filled: &'a Filled,
     pub bare: &'a Measured,
+    pub limits: &'a Limits,
     pub programs: &'a [Ran],
 }
 
@@ -33,6 +36,8 @@ const FIGURES: [Figure; 10] = [
     ("load of the machine before it", |run, _| run.load, 1),
 ];
 
+type LiveFigure = fn(&Live) -> String;
+
 fn median(mut numbers: Vec<f64>) -> (f64, f64, f64) {
     numbers.sort_by(f64::total_cmp);
     (numbers[numbers.len() / 2], numbers[0], numbers[numbers.len() - 1])
@@ -51,6 +56,7 @@ impl Report<'_> {
         std::fs::create_dir_all(&self.plan.out).expect("a directory");
         let text = self.markdown(&differences);
         std::fs::write(self.plan.out.join("report.md"), &text).expect("written");
+        std::fs::write(self.plan.out.join("report.svg"), self.picture()).expect("written");
         let json = serde_json::to_string_pretty(&self.json(&differences)).expect("JSON");
         std::fs::write(self.plan.out.join("report.json"), json).expect("written");
         println!("{text}\n{}", self.plan.out.join("report.md").display());
@@ -79,7 +85,7 @@ impl Report<'_> {
 
     fn markdown(&self, differences: &[String]) -> String {
         let mut out =
-            String::from("# Lastseen and what would be used instead, from the same full backlog\n\n");
+            String::from("# Lastseen and what would be used instead\n\n## From the same full backlog\n\n");
         let Plan { devices, seconds, seed, partitions, rounds, cpus, .. } = self.plan;
         let _ = writeln!(
             out,
@@ -118,15 +124,9 @@ impl Report<'_> {
             let cells: Vec<String> = std::iter::once(name.to_owned()).chain(cells).chain(ratios).collect();
             out.push_str(&row(&cells));
         }
-        let lastseen = median(self.lastseen().runs.iter().map(|run| run.rate).collect()).0;
-        let _ = writeln!(
-            out,
-            "\nA bare consumer (rdkafka, poll, read_committed) that only counts: {:.0} records/s, {:.2} processor seconds a \
-             million. Lastseen reaches {:.2} of it.\n",
-            self.bare.rate,
-            self.bare.cpu_seconds / self.million(),
-            lastseen / self.bare.rate
-        );
+        let _ = writeln!(out, "\n![rates, processor time and memory](report.svg)\n");
+        self.limits(&mut out);
+        self.live(&mut out);
         self.topics(&mut out);
         self.verdicts(&mut out, differences);
         let _ = writeln!(out, "## Machine, versions, settings\n");
@@ -134,6 +134,98 @@ impl Report<'_> {
             let _ = writeln!(out, "* {name}: {value}");
         }
         out
+    }
+
+    /// What Lastseen reaches of what is possible.
+    fn limits(&self, out: &mut String) {
+        let rate = |of: fn(&Measured) -> f64| median(self.lastseen().runs.iter().map(of).collect()).0;
+        let (all, half) = (rate(|run| run.rate), rate(|run| run.second_half));
+        let Limits { records, copied, folded, decoded, written } = *self.limits;
+        let _ = writeln!(
+            out,
+            "## Against the limits\n\nThe last three on one core, of {records} records of such a fleet, the best of three.\n\n| | \
+             records/s | Lastseen's share | of its second half |\n|---|---|---|---|"
+        );
+        for (name, limit) in [
+            ("a bare consumer (rdkafka, poll, read_committed) that only counts", self.bare.rate),
+            ("decoded and folded in memory, nothing told", decoded),
+            ("decoded events folded in memory", folded),
+            ("the same bytes copied", copied),
+        ] {
+            let _ = writeln!(out, "| {name} | {limit:.0} | {:.4} | {:.4} |", all / limit, half / limit);
+        }
+        let _ = writeln!(
+            out,
+            "\nA transactional producer that does nothing else writes {written:.0} records/s, as long as alarms are, in transactions of \
+             20,000.\n"
+        );
+    }
+
+    fn live(&self, out: &mut String) {
+        let lives: Vec<&Live> = self.programs.iter().filter_map(|program| program.live.as_ref()).collect();
+        if lives.len() < self.programs.len() {
+            return;
+        }
+        let Plan { live, rate_seconds, .. } = self.plan;
+        let _ = writeln!(
+            out,
+            "## Live\n\nA broker for each, {live} devices connected. Events at a rate for {rate_seconds} s, one of a hundred a \
+             connect or disconnect: milliseconds from its own time to its entry in the connection log, as a client reads it \
+             (read_committed), p50 / p99 / p99.9. A program that has more than a second's records left behind is asked \
+             no more.\n\n{}",
+            self.head("events/s", false)
+        );
+        let spread = |spread: &Spread| format!("{} / {} / {}", spread.p50, spread.p99, spread.p999);
+        for (index, asked) in self.plan.rates.iter().enumerate() {
+            let cell = |live: &&Live| match live.rates.get(index) {
+                Some(rate) if rate.is_kept() => spread(&rate.latency),
+                Some(rate) => format!("{}; {} left behind", spread(&rate.latency), rate.behind),
+                None => "–".to_owned(),
+            };
+            let cells: Vec<String> =
+                std::iter::once(asked.to_string()).chain(lives.iter().map(cell)).collect();
+            out.push_str(&row(&cells));
+        }
+        let _ = writeln!(out, "\n{}", self.head("", false));
+        let waiting = lives.first().map_or(0, |live| live.restart.waiting);
+        let lines: [(String, LiveFigure); 5] = [
+            (
+                format!("kill -9, started again with {waiting} records waiting: seconds to caught up"),
+                |live| format!("{:.1}", live.restart.seconds),
+            ),
+            (format!("{live} deadlines at once: of them in the same millisecond"), |live| {
+                live.silence.at_once.to_string()
+            }),
+            ("… half of the alarms read after, ms".to_owned(), |live| {
+                live.silence.lateness.p50.to_string()
+            }),
+            ("… 99 of 100".to_owned(), |live| live.silence.lateness.p99.to_string()),
+            ("… the last".to_owned(), |live| live.silence.lateness.most.to_string()),
+        ];
+        for (name, figure) in lines {
+            let cells: Vec<String> =
+                std::iter::once(name).chain(lives.iter().map(|live| figure(live))).collect();
+            out.push_str(&row(&cells));
+        }
+        out.push('\n');
+    }
+
+    fn picture(&self) -> String {
+        let bars = |figure: fn(&Measured, f64) -> f64| -> Vec<(&str, f64)> {
+            let of = |program: &Ran| {
+                median(program.runs.iter().map(|run| figure(run, self.million())).collect()).0
+            };
+            self.programs.iter().map(|program| (program.title, of(program))).collect()
+        };
+        let charts = [
+            ("records/s", 0),
+            ("records/s of the second half", 1),
+            ("processor seconds a million records", 4),
+            ("peak resident, MiB", 6),
+            ("bytes to Kafka a record", 7),
+        ];
+        let charts = charts.map(|(title, index)| (title, bars(FIGURES[index].1)));
+        picture::svg(&charts)
     }
 
     fn topics(&self, out: &mut String) {
@@ -231,6 +323,11 @@ impl Report<'_> {
                 digests.map(|(name, digest)| (*name, format!("{:032x}", digest.sum))).collect();
             said.insert(program.name, json!({"counts": first.kinds, "hashes": hashes}));
         }
+        let live: BTreeMap<&str, Value> = self
+            .programs
+            .iter()
+            .filter_map(|program| Some((program.name, lived(program.live.as_ref()?))))
+            .collect();
         let machine: BTreeMap<&str, String> = self.machine().into_iter().collect();
         json!({
             "devices": self.plan.devices,
@@ -243,6 +340,14 @@ impl Report<'_> {
             "hash": format!("{:016x}", self.filled.hash),
             "start": self.filled.spec.start,
             "filling": {"seconds": self.filled.seconds, "drawing": self.filled.drawing},
+            "limits": {
+                "records": self.limits.records,
+                "copied": self.limits.copied,
+                "folded": self.limits.folded,
+                "decodedAndFolded": self.limits.decoded,
+                "writtenInTransactions": self.limits.written,
+            },
+            "live": live,
             "bare": {"rate": self.bare.rate, "cpuPerMillion": self.bare.cpu_seconds / million},
             "runs": runs,
             "said": said,
@@ -269,6 +374,22 @@ fn figures(run: &Measured, million: f64) -> Value {
         "kafkaBytes": run.kafka_bytes.iter().cloned().collect::<BTreeMap<String, u64>>(),
         "coordinationBytes": run.coordination_bytes,
         "load": run.load,
+    })
+}
+
+fn lived(live: &Live) -> Value {
+    let spread = |spread: &Spread| {
+        let Spread { count, p50, p99, p999, most } = spread;
+        json!({"count": count, "p50": p50, "p99": p99, "p999": p999, "most": most})
+    };
+    let rates = live
+        .rates
+        .iter()
+        .map(|rate| json!({"asked": rate.asked, "millis": spread(&rate.latency), "behind": rate.behind}));
+    json!({
+        "rates": rates.collect::<Vec<Value>>(),
+        "restart": {"waiting": live.restart.waiting, "seconds": live.restart.seconds},
+        "silence": {"devices": live.silence.devices, "atOnce": live.silence.at_once, "latenessMillis": spread(&live.silence.lateness)},
     })
 }
 

@@ -182,6 +182,19 @@ pub fn failed(batch: &mut Batch, name: u64, device: u32, at: i64) -> Record {
     event(batch, InputTopic::Connections, key(name, device).str(), at, body)
 }
 
+/// A sign of life that names no session.
+pub fn heartbeat(batch: &mut Batch, name: u64, device: u32, at: i64) -> Record {
+    let body = Body::Activity(Activity {
+        kind: ActivityKind::Heartbeat,
+        channel: Some(ChannelKind::Mqtt),
+        session: SessionRef::default(),
+        via_application: false,
+        topic: None,
+        count: 1,
+    });
+    event(batch, InputTopic::Activity, key(name, device).str(), at, body)
+}
+
 /// A sign of life: mostly telemetry, sometimes an empty update, a subscription or an inventory.
 pub fn activity(batch: &mut Batch, name: u64, device: u32, at: i64, number: u32, dice: u64) -> Record {
     let kind = match dice % 20 {

@@ -9,7 +9,7 @@
 
 #![allow(dead_code)]
 
-mod events;
+pub mod events;
 
 use lastseen::domain::effect::InputTopic;
 use xxhash_rust::xxh3::Xxh3;
@@ -202,7 +202,7 @@ impl Workload {
     // ---- what a device is like ------------------------------------------------------------------------------------
 
     /// A number that belongs to a device and to one question about it.
-    fn draw(&self, device: u32, question: u64) -> u64 {
+    pub fn draw(&self, device: u32, question: u64) -> u64 {
         mix(self.spec.seed ^ mix((u64::from(device) << 32) ^ question))
     }
 
@@ -447,7 +447,7 @@ const DROP: u64 = 7;
 const BACK: u64 = 8;
 const SILENT: u64 = 9;
 const RETURNS: u64 = 10;
-const NAME: u64 = 11;
+pub const NAME: u64 = 11;
 const WAY: u64 = 12;
 /// What a device does each time that it does something: so many times, counted from here.
 const DRAWN: u64 = 1 << 20;
