@@ -1,6 +1,6 @@
 # `make help` says what there is.
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench micro simulate chaos latency backlog fmt
+.PHONY: help demo test bench micro listing simulate chaos latency backlog fmt
 .NOTPARALLEL:
 
 export PATH := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
@@ -13,6 +13,8 @@ help:
 	@echo "make bench   Lastseen against applications of Kafka Streams and Flink that do the same job, and against the limits: one report"
 	@echo "             QUICK=1 a small one  DEVICES=1000000  ROUNDS=3  LIVE=1000000  CPUS=0-1  PEERS=flink only that one  PEER=FILE settings of the peers"
 	@echo "make micro   parts of Lastseen by themselves: fold, decode, query, …  (ARGS='…': a filter and further arguments)"
+	@echo "make listing  the whole fleet listed by other vendors' clients, and what that costs the service in memory"
+	@echo "             DEVICES=1000000 (default 100000)"
 	@echo "make simulate  the whole processor over brokers, disks and clocks that misbehave, from seeds"
 	@echo "             SEEDS=10000 so many (default 1000)  FROM=5000 from this one on  SEED=7 only this one  KIND=leaping clocks"
 	@echo "make chaos   three real processes on a real Kafka that are killed, stopped and moved, and the broker too"
@@ -42,7 +44,12 @@ bench:
 
 micro:
 	@deploy/setup.sh
-	cargo bench --locked $(fast) $(foreach name,decode fold query recovery replay row view,--bench $(name)) $(if $(ARGS),-- $(ARGS))
+	cargo bench --locked $(fast) $(foreach name,decode faces fold query recovery replay row view,--bench $(name)) $(if $(ARGS),-- $(ARGS))
+
+listing:
+	@deploy/setup.sh --with-sdks
+	LISTING=1 DEVICES=$(or $(DEVICES),100000) SDK_PYTHON="$$(tests/sdk/fetch | tail -1)" SDK_NODE="$$(tests/sdk/fetch node | tail -1)" \
+	  cargo bench --locked $(fast) --bench faces
 
 # Without RocksDB and librdkafka: neither has a part in it.
 simulate:

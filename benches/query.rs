@@ -1,11 +1,11 @@
 //! What questions cost: any filter over a fleet in memory, and a look-up.
 //!
-//! `DEVICES=10000000` asks a larger fleet. Before it measures it prints what each question finds, so that nothing is
-//! optimised away.
+//! `DEVICES=10000000` asks a larger fleet, `ROUNDS=1000` more often. It prints what each question finds: a faster run that
+//! finds something else does something else.
 
-use std::sync::LazyLock;
+use std::hint::black_box;
+use std::time::Instant;
 
-use divan::{Bencher, black_box};
 use lastseen::domain::device::{Dated, Device};
 use lastseen::domain::facet::{Availability, Connection, Facets, Heartbeat, Overall};
 use lastseen::domain::time::{Millis, Timestamp};
@@ -32,8 +32,11 @@ const QUESTIONS: [(&str, &str); 8] = [
     ("lastPollBefore=-2d", "-lastPoll"),
 ];
 
-static FLEET: LazyLock<Fleet> = LazyLock::new(|| {
-    let devices = std::env::var("DEVICES").ok().and_then(|text| text.parse().ok()).unwrap_or(1_000_000u32);
+fn number(name: &str, default: u32) -> u32 {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}
+
+fn fleet(devices: u32) -> Fleet {
     let mut random = StdRng::seed_from_u64(7);
     let mut fleet = Fleet::default();
     for number in 0..devices {
@@ -58,7 +61,7 @@ static FLEET: LazyLock<Fleet> = LazyLock::new(|| {
         fleet.put(0, &format!("acme/device-{id:08}"), &device, number);
     }
     fleet
-});
+}
 
 fn request(question: (&str, &str)) -> Request {
     let mut filter = Filter::default();
@@ -70,27 +73,43 @@ fn request(question: (&str, &str)) -> Request {
     Request { filter, sort, limit: 100, now: Some(NOW), counts: true, ..Request::default() }
 }
 
-#[divan::bench(args = 0..QUESTIONS.len(), sample_count = 50, sample_size = 1)]
-fn first_page_with_counts(bencher: Bencher<'_, '_>, question: usize) {
-    let tenant = FLEET.tenant("acme").expect("it has devices");
-    let request = request(QUESTIONS[question]);
-    bencher.bench_local(|| black_box(list(tenant, &request)));
+/// Times, in milliseconds: the middle one, the one that a hundredth exceed, the longest.
+fn spread(mut took: Vec<f64>) -> String {
+    took.sort_unstable_by(f64::total_cmp);
+    let at = |share: f64| took[((took.len() - 1) as f64 * share).round() as usize];
+    format!("{:>9.3} {:>9.3} {:>9.3}", at(0.5), at(0.99), at(1.0))
 }
 
-#[divan::bench]
-fn look_up(bencher: Bencher<'_, '_>) {
-    let mut number = 0u32;
-    bencher.bench_local(|| {
-        number = number.wrapping_add(7919) % 1_000_000;
-        black_box(FLEET.get(&format!("acme/device-{number:08}")))
-    });
+fn timed<T>(act: impl FnOnce() -> T) -> f64 {
+    let began = Instant::now();
+    black_box(act());
+    began.elapsed().as_secs_f64() * 1e3
 }
 
 fn main() {
-    let tenant = FLEET.tenant("acme").expect("it has devices");
-    println!("{} devices", tenant.len());
-    for question in QUESTIONS {
-        println!("{question:?} finds {}", list(tenant, &request(question)).matched);
+    let mut words = std::env::args().skip(1).filter(|word| !word.starts_with("--"));
+    if words.any(|word| word != "query") {
+        return;
     }
-    divan::main();
+    let (devices, rounds) = (number("DEVICES", 1_000_000), number("ROUNDS", 300));
+    let fleet = fleet(devices);
+    let tenant = fleet.tenant("acme").expect("it has devices");
+    println!("{devices} devices, the first 100 of each list with counts, {rounds} times\n");
+    println!("{:<75} {:>9} {:>9} {:>9} {:>9}", "filter, order", "found", "p50, ms", "p99", "at most");
+    let requests = QUESTIONS.map(request);
+    let mut took = QUESTIONS.map(|_| Vec::new());
+    // In turn, so that what else happens on the machine meets all of them.
+    for _ in 0..rounds {
+        for (request, took) in requests.iter().zip(&mut took) {
+            took.push(timed(|| list(tenant, request)));
+        }
+    }
+    for ((question, request), took) in QUESTIONS.iter().zip(&requests).zip(took) {
+        let found = list(tenant, request).matched;
+        println!("{:<75} {found:>9} {}", format!("{}, {}", question.0, question.1), spread(took));
+    }
+    let ids = (0..100_000u32).map(|index| index.wrapping_mul(7919) % devices);
+    let keys: Vec<String> = ids.map(|number| format!("acme/device-{number:08}")).collect();
+    let took = keys.iter().map(|key| timed(|| fleet.get(key))).collect();
+    println!("{:<75} {:>9} {}", "one, by its id", 1, spread(took));
 }
