@@ -483,8 +483,8 @@ pub async fn bulk(
             let state = app.view.state();
             let tenant_of = state.fleet.tenant(&tenant);
             tenant_of.map_or(Vec::new(), |devices| {
-                let found = devices.matching(&filter);
-                found.into_iter().map(|index| format!("{tenant}/{}", devices.row(index).id())).collect()
+                let found = devices.matching(&[&filter]);
+                found.iter().map(|index| format!("{tenant}/{}", devices.row(index).id())).collect()
             })
         };
         let matched = keys.len();

@@ -11,7 +11,7 @@ use crate::domain::clocks::LastActivity;
 use crate::domain::effect::{Effect, EffectKind};
 use crate::domain::facet::Availability;
 use crate::domain::time::Timestamp;
-use crate::query::cells::Time;
+use crate::query::cells::{Facts, Time};
 use crate::query::explain::{Explanation, Receipt};
 use crate::query::fleet::Listed;
 use crate::query::list::Page;

@@ -13,7 +13,8 @@ use crate::domain::policy::Severity;
 use crate::domain::time::{Millis, Timestamp};
 use crate::wire::rfc3339;
 
-use super::cells::{self, Cells, Field, Moment, Time};
+use super::cells::{self, Facts, Field, Moment, Time};
+use super::columns::{Chunk, Selection};
 use super::order;
 use super::pattern::{Pattern, Text, TextTerm};
 
@@ -69,6 +70,25 @@ struct Bound {
     time: Time,
     from: u64,
     below: u64,
+}
+
+impl Allowed {
+    #[inline]
+    fn takes(self, word: u64) -> bool {
+        self.bits >> self.field.of(word) & 1 == 1
+    }
+}
+
+impl Bound {
+    #[inline]
+    fn takes(self, at: Moment) -> bool {
+        // One comparison: below `from` it wraps around to what is large.
+        at.rank().wrapping_sub(self.from) < self.below.saturating_sub(self.from)
+    }
+}
+
+fn takes_minutes((from, below): (i32, i32), minutes: Option<i16>) -> bool {
+    minutes.is_some_and(|minutes| (from..below).contains(&i32::from(minutes)))
 }
 
 /// A filter, read. Texts are not yet held against a tenant's types and labels; see [`super::fleet`].
@@ -313,28 +333,42 @@ impl Filter {
     }
 
     /// Whether the small facts and times of a device satisfy it; texts, type and labels are not looked at.
-    #[inline]
-    pub fn takes_cells(&self, cells: &Cells) -> bool {
+    pub fn takes_cells(&self, facts: &impl Facts) -> bool {
+        self.words.iter().all(|term| term.takes(facts.word()))
+            && self.bounds.iter().all(|bound| bound.takes(facts.time(bound.time)))
+            && (!self.has_client_state || facts.has_client_state())
+            && self.minutes.iter().all(|within| takes_minutes(*within, facts.minutes()))
+            && self.takes_reason(facts.word())
+    }
+
+    /// Leaves the rows of a chunk whose small facts and times satisfy it.
+    pub fn narrow(&self, chunk: &Chunk, rows: &mut Selection) {
         for term in &self.words {
-            if term.bits >> term.field.of(cells.word) & 1 == 0 {
-                return false;
-            }
+            rows.retain(&chunk.words, |word| term.takes(word));
         }
         for bound in &self.bounds {
-            if !(bound.from..bound.below).contains(&cells.time(bound.time).rank()) {
-                return false;
-            }
+            rows.retain(chunk.times(bound.time), |at| bound.takes(at));
         }
-        if self.has_client_state && !cells.has_client_state() {
-            return false;
+        if self.has_client_state {
+            // Most are known by the first column; of the others the second tells.
+            let is_unknown = Allowed { field: cells::CONNECTION, bits: 1 << Connection::Unknown as usize };
+            let mut active = rows.clone();
+            active.retain(&chunk.words, |word| is_unknown.takes(word));
+            rows.without(&active);
+            active.retain(chunk.times(Time::LastActivity), |at| at.rank() != 0);
+            rows.join(&active);
         }
-        for (from, below) in &self.minutes {
-            if !cells.minutes().is_some_and(|minutes| (*from..*below).contains(&i32::from(minutes))) {
-                return false;
-            }
+        for within in &self.minutes {
+            rows.retain_at(|at| takes_minutes(*within, chunk.at(at).minutes()));
         }
-        self.reason_codes.is_empty()
-            || cells.reason_code().is_some_and(|code| self.reason_codes.contains(&code))
+        if !self.reason_codes.is_empty() {
+            rows.retain(&chunk.words, |word| self.takes_reason(word));
+        }
+    }
+
+    fn takes_reason(&self, word: u64) -> bool {
+        let code = cells::REASON_CODE.of(word).checked_sub(1);
+        self.reason_codes.is_empty() || code.is_some_and(|code| self.reason_codes.contains(&(code as u8)))
     }
 
     /// Whether id and name satisfy it.

@@ -1,12 +1,11 @@
-//! All devices in memory, by tenant: the columns that filters look at.
+//! All devices in memory, by tenant.
 //!
 //! A tenant has rows of its own, so that a request of one tenant can neither see nor wait for those of another. Rows
-//! stand in the order of arrival and are scanned in that order, which is what memory is fast at; the orders of ids and
-//! names are kept beside them, for look-ups, prefixes and pages.
+//! stand in the order of arrival, in columns, and are scanned in that order, which is what memory is fast at; the orders
+//! of ids and names are kept beside them, for look-ups, prefixes and pages.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
-use std::hint::black_box;
 use std::sync::{Arc, LazyLock};
 
 use crate::domain::clocks::{Clocks, LastActivity};
@@ -15,52 +14,24 @@ use crate::domain::event::split_key;
 use crate::domain::time::Timestamp;
 use crate::engine::pack::Moved;
 
-use super::cells::{Cells, Moment, Time, tunnel_moved};
+use super::cells::{Cells, Facts, Moment, Time, tunnel_moved};
+use super::columns::{At, CHUNK, Chunk, Found, Row, RowSet};
 use super::filter::Filter;
-use super::order::{self, Order, Place, RowSet};
+use super::order::{self, Order, Place};
 
-/// Rows of a chunk: a tenant grows by so many at most, so that little room is wasted. Small in tests, whose fleets are
-/// small: they go through several, and with several threads.
-const CHUNK: usize = if cfg!(test) { 8 } else { 4096 };
-/// A thread is worth its start from so many chunks on: about a millisecond of its work.
-const CHUNKS_OF_A_THREAD: usize = if cfg!(test) { 1 } else { 16 };
+/// A thread is worth its start from so many chunks on: some tenths of a millisecond of its work.
+const CHUNKS_OF_A_THREAD: usize = if cfg!(test) { 1 } else { 32 };
 /// Threads that go through a large fleet together: memory has no room for more.
 static THREADS: LazyLock<usize> =
     LazyLock::new(|| std::thread::available_parallelism().map_or(1, |cores| cores.get().clamp(2, 8)));
-/// Where the beginnings of texts leave so few rows, they are looked at one by one, without a scan.
+/// Where the beginnings of texts leave so few rows, these are looked at one by one, by one thread.
 const FEW: usize = if cfg!(test) { 4 } else { 16_384 };
-/// Texts that are fetched together.
-const AT_ONCE: usize = 32;
-/// Up to so many rows are put in order by comparing ids; of more, those of a page are found by walking the order.
-pub(super) const SORTED_MAX: usize = 16_384;
+/// Of so many devices one must be among those that are put in order, to be found by walking the order of ids. Fewer are
+/// sorted.
+const WALKED_SHARE: usize = if cfg!(test) { 2 } else { 128 };
 
 /// The labels of a device.
 pub type Labels = BTreeMap<String, String>;
-
-/// A device in memory: its cells, and its id and name in one text.
-#[derive(Clone, Debug, Default)]
-pub struct Row {
-    /// What filters look at.
-    pub cells: Cells,
-    /// Id, then name. Empty: the row is free.
-    text: Box<str>,
-}
-
-impl Row {
-    /// Its id.
-    pub fn id(&self) -> &str {
-        &self.text[..usize::from(self.cells.id_bytes)]
-    }
-
-    /// Its name.
-    pub fn name(&self) -> Option<&str> {
-        Some(&self.text[usize::from(self.cells.id_bytes)..]).filter(|name| !name.is_empty())
-    }
-
-    fn is_free(&self) -> bool {
-        self.text.is_empty()
-    }
-}
 
 /// Values that many devices share, each with a number from 1. A number that nobody has any more is given again.
 #[derive(Debug)]
@@ -113,12 +84,10 @@ impl<K: Clone + Eq + Hash> Shared<K> {
     }
 }
 
-const _: () = assert!(size_of::<Row>() <= 80, "a scan reads 80 bytes a device");
-
 /// The devices of one tenant.
 #[derive(Debug, Default)]
 pub struct Tenant {
-    chunks: Vec<Vec<Row>>,
+    chunks: Vec<Chunk>,
     free: Vec<u32>,
     /// Rows in the order of ids.
     order: Order,
@@ -126,8 +95,6 @@ pub struct Tenant {
     names: Order,
     types: Shared<Arc<str>>,
     labels: Shared<Arc<Labels>>,
-    /// By row: when its tunnel came or went. As long as the last row with a tunnel needs: in most fleets nobody has one.
-    tunnels: Vec<Moment>,
     count: usize,
 }
 
@@ -167,7 +134,7 @@ pub fn carries(labels: &Labels, wanted: &str) -> bool {
             .any(|(at, _)| labels.get(&wanted[..at]).is_some_and(|value| *value == wanted[at + 1..]))
 }
 
-/// A filter held against a tenant's types and labels: numbers instead of texts.
+/// A filter held against a tenant: numbers instead of texts.
 pub struct Prepared<'f> {
     filter: &'f Filter,
     /// By number of the type; empty: any.
@@ -176,75 +143,34 @@ pub struct Prepared<'f> {
     labels: Vec<bool>,
 }
 
-/// What the beginnings of id and name leave of a tenant's rows.
-enum Narrowed {
-    /// They are not asked for.
-    All,
-    /// These, in the order in which they lie.
-    Few(Vec<u32>),
-    /// These.
-    Many(RowSet),
-}
-
 impl Prepared<'_> {
     /// Whether a row satisfies the filter.
-    pub fn takes(&self, row: &Row) -> bool {
-        self.takes_cells(row) && self.takes_texts(row)
+    pub fn takes(&self, tenant: &Tenant, index: u32) -> bool {
+        let (at, row) = (tenant.at(index), tenant.row(index));
+        !row.is_free()
+            && self.filter.takes_cells(&at)
+            && (self.types.is_empty() || self.types[at.device_type() as usize])
+            && (self.labels.is_empty() || self.labels[at.labels() as usize])
+            && self.filter.takes_texts(row.id(), row.name())
     }
 
-    /// All but the texts.
-    #[inline]
-    fn takes_cells(&self, row: &Row) -> bool {
-        let cells = &row.cells;
-        self.filter.takes_cells(cells)
-            && (self.types.is_empty() || self.types[cells.device_type as usize])
-            && (self.labels.is_empty() || self.labels[cells.labels as usize])
-            && !row.is_free()
-    }
-
-    fn takes_texts(&self, row: &Row) -> bool {
-        self.filter.takes_texts(row.id(), row.name())
-    }
-
-    /// Hands each row of these chunks that satisfies the filter to `take`; `first` is the number of the first. `among`:
-    /// those whose id and name begin as they must.
-    fn scan(
-        &self,
-        chunks: &[Vec<Row>],
-        first: u32,
-        among: Option<&RowSet>,
-        mut take: impl FnMut(u32, &Cells),
-    ) {
-        let asks_for_patterns = self.filter.asks_for_patterns();
-        let mut likely: Vec<(u32, &Row)> = Vec::new();
-        for (chunk, first) in chunks.iter().zip((first..).step_by(CHUNK)) {
-            let is_likely = |(row, index): &(&Row, u32)| {
-                among.is_none_or(|among| among.has(*index)) && self.takes_cells(row)
-            };
-            for (row, index) in chunk.iter().zip(first..).filter(is_likely) {
-                match asks_for_patterns {
-                    true => likely.push((index, row)),
-                    false => take(index, &row.cells),
-                }
-            }
-            for some in likely.chunks(AT_ONCE) {
-                // The texts lie elsewhere: touched together they cost one wait for memory, one by one a wait each.
-                black_box(some.iter().fold(0, |sum, (_, row)| sum | row.text.as_bytes()[0]));
-                for (index, row) in some.iter().filter(|(_, row)| self.takes_texts(row)) {
-                    take(*index, &row.cells);
-                }
-            }
-            likely.clear();
+    /// Leaves the rows that satisfy the filter; how id and name begin is not looked at.
+    fn narrow(&self, found: &mut Found<'_>) {
+        let Found { chunk, rows, .. } = found;
+        self.filter.narrow(chunk, rows);
+        if !self.types.is_empty() {
+            rows.retain(&chunk.types, |number| self.types[number as usize]);
+        }
+        if !self.labels.is_empty() {
+            rows.retain(&chunk.labels, |number| self.labels[number as usize]);
+        }
+        if self.filter.asks_for_patterns() {
+            found.retain_texts(|_, row| self.filter.takes_texts(row.id(), row.name()));
         }
     }
 }
 
 impl Tenant {
-    /// No rows, with room for all.
-    pub fn none(&self) -> RowSet {
-        RowSet::none(self.chunks.len() * CHUNK)
-    }
-
     /// How many devices it has.
     pub fn len(&self) -> usize {
         self.count
@@ -255,13 +181,18 @@ impl Tenant {
         self.count == 0
     }
 
-    /// One of its rows.
-    pub fn row(&self, index: u32) -> &Row {
-        &self.chunks[index as usize / CHUNK][index as usize % CHUNK]
+    fn chunk_mut(&mut self, index: u32) -> (&mut Chunk, usize) {
+        (&mut self.chunks[index as usize / CHUNK], index as usize % CHUNK)
     }
 
-    fn row_mut(&mut self, index: u32) -> &mut Row {
-        &mut self.chunks[index as usize / CHUNK][index as usize % CHUNK]
+    /// The texts of a row.
+    pub fn row(&self, index: u32) -> &Row {
+        self.chunks[index as usize / CHUNK].row(index as usize % CHUNK)
+    }
+
+    /// The facts of a row's device.
+    pub fn at(&self, index: u32) -> At<'_> {
+        self.chunks[index as usize / CHUNK].at(index as usize % CHUNK)
     }
 
     /// The place of an id, or where it would stand.
@@ -308,28 +239,13 @@ impl Tenant {
 
     /// A device as lists tell it.
     pub fn listed(&self, index: u32) -> Listed {
-        let row = self.row(index);
+        let (row, cells) = (self.row(index), self.at(index).cells());
         Listed {
             id: row.id().into(),
             name: row.name().map(Into::into),
-            device_type: self.types.get(row.cells.device_type).cloned(),
-            labels: self.labels.get(row.cells.labels).cloned(),
-            cells: row.cells,
-        }
-    }
-
-    /// When the tunnel of a row's device was last seen to come or to go; never, if it had none.
-    pub fn tunnel(&self, index: u32) -> Moment {
-        self.tunnels.get(index as usize).copied().unwrap_or_default()
-    }
-
-    fn set_tunnel(&mut self, index: u32, at: Moment) {
-        let place = index as usize;
-        if at != Moment::default() && self.tunnels.len() <= place {
-            self.tunnels.resize(place + 1, Moment::default());
-        }
-        if let Some(known) = self.tunnels.get_mut(place) {
-            *known = at;
+            device_type: self.types.get(cells.device_type).cloned(),
+            labels: self.labels.get(cells.labels).cloned(),
+            cells,
         }
     }
 
@@ -353,10 +269,10 @@ impl Tenant {
             Some(index) => index,
             None => {
                 if self.chunks.last().is_none_or(|chunk| chunk.len() == CHUNK) {
-                    self.chunks.push(Vec::new());
+                    self.chunks.push(Chunk::default());
                 }
                 let last = self.chunks.len() - 1;
-                self.chunks[last].push(Row::default());
+                self.chunks[last].push();
                 (last * CHUNK + self.chunks[last].len() - 1) as u32
             }
         };
@@ -369,8 +285,7 @@ impl Tenant {
         let index = self.insert(id);
         let registration = &device.registration;
         let mut cells = Cells::of(device, number);
-        cells.id_bytes = id.len() as u16;
-        let before = self.row(index).cells;
+        let (type_before, labels_before) = (self.at(index).device_type(), self.at(index).labels());
         // What it has now first, so that what stays is not given back and taken again.
         if let Some(fact) = &registration.device_type {
             cells.device_type = self.types.take(Arc::from(&*fact.value));
@@ -378,22 +293,21 @@ impl Tenant {
         if let Some(fact) = registration.labels.as_ref().filter(|fact| !fact.value.is_empty()) {
             cells.labels = self.labels.take(Arc::new(fact.value.clone()));
         }
-        self.types.give_back(before.device_type);
-        self.labels.give_back(before.labels);
-        self.set_tunnel(index, Moment::new(tunnel_moved(device)));
+        self.types.give_back(type_before);
+        self.labels.give_back(labels_before);
         let name = registration.name.as_ref().map_or("", |fact| &*fact.value);
         let row = self.row(index);
-        if row.text.is_empty() || row.name().unwrap_or_default() != name {
+        if row.is_free() || row.name().unwrap_or_default() != name {
             self.forget_name(index);
-            let row = self.row_mut(index);
-            row.cells = cells;
-            row.text = [id, name].concat().into();
+            let (chunk, at) = self.chunk_mut(index);
+            chunk.set_texts(at, id, name);
             if !name.is_empty() {
                 let place = self.place_of_name(index, name);
                 self.names.insert(place, index);
             }
         }
-        self.row_mut(index).cells = cells;
+        let (chunk, at) = self.chunk_mut(index);
+        chunk.set(at, &cells, Moment::new(tunnel_moved(device)));
         index
     }
 
@@ -401,10 +315,11 @@ impl Tenant {
         let index = self.find(id)?;
         self.forget_name(index);
         self.order.remove(self.place(id));
-        let row = std::mem::take(self.row_mut(index));
-        self.types.give_back(row.cells.device_type);
-        self.labels.give_back(row.cells.labels);
-        self.set_tunnel(index, Moment::default());
+        let (type_before, labels_before) = (self.at(index).device_type(), self.at(index).labels());
+        self.types.give_back(type_before);
+        self.labels.give_back(labels_before);
+        let (chunk, at) = self.chunk_mut(index);
+        chunk.free(at);
         self.free.push(index);
         self.count -= 1;
         Some(index)
@@ -433,63 +348,65 @@ impl Tenant {
         Prepared { filter, types, labels }
     }
 
-    /// What the beginnings of texts leave.
-    fn narrow(&self, filter: &Filter) -> Narrowed {
+    /// What the beginnings of id and name leave; `None`: they are not asked for.
+    fn begun(&self, filter: &Filter) -> Option<RowSet> {
         let ids = |prefix: &str| (&self.order, self.ids(prefix));
         let names = |prefix: &str| (&self.names, self.named(prefix));
         let mut terms: Vec<Vec<(&Order, (Place, Place))>> = Vec::new();
         terms.extend(filter.id_prefix.iter().map(|prefix| vec![ids(prefix)]));
         terms.extend(filter.name_prefix.iter().map(|prefix| vec![names(prefix)]));
         terms.extend(filter.search.iter().map(|prefix| vec![ids(prefix), names(prefix)]));
-        let count = |term: &Vec<(&Order, _)>| term.iter().map(|(order, places)| order.count(*places)).sum();
-        let rows = |term: &[(&'_ Order, (Place, Place))]| -> Vec<u32> {
-            term.iter().flat_map(|(order, places)| order.between(*places)).collect()
-        };
-        let Some(least) = terms.iter().min_by_key(|term| -> usize { count(term) }) else {
-            return Narrowed::All;
-        };
-        if count(least) <= FEW {
-            let mut few = rows(least);
-            few.sort_unstable();
-            few.dedup();
-            return Narrowed::Few(few);
-        }
-        let mut sets = terms.iter().map(|term| {
-            let mut set = self.none();
+        terms.sort_by_cached_key(|term| {
+            term.iter().map(|(order, places)| order.count(*places)).sum::<usize>()
+        });
+        let set = |term: &[(&Order, (Place, Place))]| {
+            let mut set = RowSet::default();
             term.iter().for_each(|(order, places)| order.between(*places).for_each(|row| set.add(row)));
             set
-        });
-        let first = sets.next().unwrap_or_else(|| self.none());
-        Narrowed::Many(sets.fold(first, |mut left, set| {
-            left.retain(&set);
-            left
-        }))
+        };
+        let (least, others) = terms.split_first()?;
+        let mut left = set(least);
+        if others.is_empty() || left.count() > FEW {
+            others.iter().for_each(|term| left.share(&set(term)));
+            return Some(left);
+        }
+        let takes = |row: &Row| filter.takes_texts(row.id(), row.name());
+        let mut few = RowSet::default();
+        left.iter().filter(|index| takes(self.row(*index))).for_each(|index| few.add(index));
+        Some(few)
     }
 
-    /// Folds the rows that satisfy a filter into what `begin` makes, in the order in which they lie. A large fleet is
-    /// gone through by several threads, each of them with a part of its own; the parts come back in order.
+    /// Folds the rows that satisfy one of these filters into what `begin` makes, a chunk at a time, in the order in which
+    /// they lie. A large fleet is gone through by several threads, each of them with a part of its own; the parts come
+    /// back in order.
     pub fn scan<T: Send>(
         &self,
-        filter: &Filter,
+        filters: &[&Filter],
         begin: impl Fn() -> T + Sync,
-        take: impl Fn(&mut T, u32, &Cells) + Sync,
+        each: impl Fn(&mut T, Found<'_>) + Sync,
     ) -> Vec<T> {
-        let prepared = self.prepare(filter);
-        let among = match self.narrow(filter) {
-            Narrowed::All => None,
-            Narrowed::Many(set) => Some(set),
-            Narrowed::Few(rows) => {
-                let mut folded = begin();
-                for index in rows.into_iter().filter(|index| prepared.takes(self.row(*index))) {
-                    take(&mut folded, index, &self.row(index).cells);
-                }
-                return vec![folded];
-            }
-        };
-        let part = self.chunks.len().div_ceil(*THREADS).max(CHUNKS_OF_A_THREAD);
-        let fold = |chunks: &[Vec<Row>], first: u32| {
+        let prepared: Vec<_> =
+            filters.iter().map(|filter| (self.begun(filter), self.prepare(filter))).collect();
+        let is_few =
+            prepared.iter().all(|(among, _)| among.as_ref().is_some_and(|among| among.count() <= FEW));
+        let threads = if is_few { 1 } else { *THREADS };
+        let part = self.chunks.len().div_ceil(threads).max(CHUNKS_OF_A_THREAD);
+        let fold = |chunks: &[Chunk], first: u32| {
             let mut folded = begin();
-            prepared.scan(chunks, first, among.as_ref(), |index, cells| take(&mut folded, index, cells));
+            for (chunk, first) in chunks.iter().zip((first..).step_by(CHUNK)) {
+                let found = |(among, filter): &(Option<RowSet>, Prepared<'_>)| {
+                    let mut found = chunk.found(first, among.as_ref());
+                    filter.narrow(&mut found);
+                    found
+                };
+                let any = prepared.iter().map(found).reduce(|mut any, other| {
+                    any.rows.join(&other.rows);
+                    any
+                });
+                if let Some(found) = any.filter(|found| !found.rows.is_empty()) {
+                    each(&mut folded, found);
+                }
+            }
             folded
         };
         std::thread::scope(|scope| {
@@ -504,26 +421,35 @@ impl Tenant {
         })
     }
 
-    /// The rows that satisfy a filter, in the order of [`Self::scan`].
-    pub fn matching(&self, filter: &Filter) -> Vec<u32> {
-        self.scan(filter, Vec::new, |found, index, _| found.push(index)).concat()
+    /// The rows that satisfy one of these filters.
+    pub fn matching(&self, filters: &[&Filter]) -> RowSet {
+        joined(self.scan(filters, RowSet::default, |rows, found| rows.take(&found)))
     }
 
     /// Of these rows those behind an id, in the order of their ids: `skip` of them are passed over, `limit` at most taken.
-    pub fn in_order(&self, mut rows: Vec<u32>, after: &str, skip: usize, limit: usize) -> Vec<u32> {
-        let id = |index: u32| self.row(index).id();
-        if rows.len() > SORTED_MAX {
-            let mut among = self.none();
-            rows.into_iter().for_each(|index| among.add(index));
-            let rows = self.behind(after).filter(|index| among.has(*index));
-            return rows.skip(skip).take(limit).collect();
+    pub fn in_order(&self, rows: &RowSet, after: &str, skip: usize, limit: usize) -> Vec<u32> {
+        if rows.count() > self.count / WALKED_SHARE {
+            return self.behind(after).filter(|index| rows.has(*index)).skip(skip).take(limit).collect();
         }
-        rows.retain(|index| id(*index) > after);
-        rows.sort_unstable_by(|a, b| id(*a).cmp(id(*b)));
-        rows.truncate(skip.saturating_add(limit));
-        rows.drain(..skip.min(rows.len()));
-        rows
+        let mut rows: Vec<(&str, u32)> = rows.iter().map(|index| (self.row(index).id(), index)).collect();
+        rows.retain(|(id, _)| *id > after);
+        let end = skip.saturating_add(limit);
+        if end < rows.len() {
+            rows.select_nth_unstable(end);
+            rows.truncate(end);
+        }
+        rows.sort_unstable();
+        rows.into_iter().skip(skip).map(|(_, index)| index).collect()
     }
+}
+
+/// All the rows that the parts of a scan found.
+pub fn joined(parts: impl IntoIterator<Item = RowSet>) -> RowSet {
+    let all = parts.into_iter().reduce(|mut all, more| {
+        all.join(&more);
+        all
+    });
+    all.unwrap_or_default()
 }
 
 /// Where a device stands: its tenant and row.
@@ -608,7 +534,7 @@ impl Fleet {
         let Some(&tenant) = self.names.get(name) else { return };
         let Some(number) = self.tenants[tenant as usize]
             .find(id)
-            .map(|row| self.tenants[tenant as usize].row(row).cells.number as usize)
+            .map(|row| self.tenants[tenant as usize].row(row).number as usize)
         else {
             return;
         };
@@ -632,51 +558,49 @@ impl Fleet {
         }
     }
 
+    /// Where the device of this number stands, if there is one.
+    fn spot(&self, partition: u32, number: u32) -> Option<Spot> {
+        let spot = *self.numbers.get(partition as usize)?.get(number as usize)?;
+        (spot != NOWHERE).then_some(spot)
+    }
+
     /// Moves the clocks of a device by its number; `None` if no device has it.
     pub fn move_clocks(&mut self, partition: u32, number: u32, moved: &Moved) -> Option<()> {
-        let cells = self.cells_mut(partition, number)?;
-        let mut clocks = clocks_of(cells);
+        let spot = self.spot(partition, number)?;
+        let tenant = &mut self.tenants[spot.tenant as usize];
+        let mut clocks = clocks_of(&tenant.at(spot.row));
         moved.apply(&mut clocks);
-        set_clocks(cells, &clocks);
+        let (chunk, at) = tenant.chunk_mut(spot.row);
+        chunk.set_clocks(at, &clocks);
         Some(())
     }
 
     /// Sets the clocks of a device by its number, as a checkpoint kept them.
     pub fn set_clocks(&mut self, partition: u32, number: u32, times: [Timestamp; 3], kind: LastActivity) {
-        if let Some(cells) = self.cells_mut(partition, number) {
+        if let Some(spot) = self.spot(partition, number) {
             let [last_message, last_activity, last_poll] = times;
-            set_clocks(cells, &Clocks { last_message, last_activity, last_poll, kind, ..Clocks::default() });
+            let (chunk, at) = self.tenants[spot.tenant as usize].chunk_mut(spot.row);
+            chunk.set_clocks(
+                at,
+                &Clocks { last_message, last_activity, last_poll, kind, ..Clocks::default() },
+            );
         }
     }
 
-    /// The cells of a device, by its number.
-    pub fn cells(&self, partition: u32, number: u32) -> Option<&Cells> {
-        let spot =
-            self.numbers.get(partition as usize)?.get(number as usize).filter(|spot| **spot != NOWHERE)?;
-        Some(&self.tenants[spot.tenant as usize].row(spot.row).cells)
-    }
-
-    fn cells_mut(&mut self, partition: u32, number: u32) -> Option<&mut Cells> {
-        let spot =
-            *self.numbers.get(partition as usize)?.get(number as usize).filter(|spot| **spot != NOWHERE)?;
-        Some(&mut self.tenants[spot.tenant as usize].row_mut(spot.row).cells)
+    /// The clocks of a device, by its number.
+    pub fn clocks(&self, partition: u32, number: u32) -> Option<Clocks> {
+        let spot = self.spot(partition, number)?;
+        Some(clocks_of(&self.tenants[spot.tenant as usize].at(spot.row)))
     }
 }
 
 /// The clocks that cells keep; those of the channels are not among them.
-pub fn clocks_of(cells: &Cells) -> Clocks {
+pub fn clocks_of(facts: &impl Facts) -> Clocks {
     Clocks {
-        last_message: cells.time(Time::LastMessage).time(),
-        last_activity: cells.time(Time::LastActivity).time(),
-        last_poll: cells.time(Time::LastPoll).time(),
-        kind: cells.kind(),
+        last_message: facts.time(Time::LastMessage).time(),
+        last_activity: facts.time(Time::LastActivity).time(),
+        last_poll: facts.time(Time::LastPoll).time(),
+        kind: facts.kind(),
         ..Clocks::default()
     }
-}
-
-fn set_clocks(cells: &mut Cells, clocks: &Clocks) {
-    cells.set(Time::LastMessage, clocks.last_message);
-    cells.set(Time::LastActivity, clocks.last_activity);
-    cells.set(Time::LastPoll, clocks.last_poll);
-    cells.set_kind(clocks.kind);
 }

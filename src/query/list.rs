@@ -9,8 +9,10 @@ use crate::domain::effect::AlarmState;
 use crate::domain::facet::{Availability, Connection, Heartbeat, Label, Overall, Push};
 use crate::domain::time::Timestamp;
 
-use super::cells::{self, Cells, Field};
+use super::cells::{self, Facts, Field, Moment};
+use super::columns::{Found, RowSet};
 use super::filter::{BadFilter, Filter, Sort};
+use super::first::First;
 use super::fleet::{Listed, Tenant};
 
 /// Where the next page begins: behind a device, in the order of the list. It stays valid whatever changes meanwhile.
@@ -80,7 +82,7 @@ pub struct Request {
     pub skip: usize,
     /// What relative times count from.
     pub now: Option<Timestamp>,
-    /// Whether to count what satisfies the filter, by facet. With `or` nothing is counted by facet.
+    /// Whether to count what satisfies the filter, by facet.
     pub counts: bool,
     /// Whether nobody asks how many there are on all pages: then no more devices are looked at than it takes.
     pub uncounted: bool,
@@ -136,9 +138,9 @@ impl Tally {
     }
 
     #[inline]
-    fn add(&mut self, cells: &Cells) {
-        self.first[cells.word as usize % (1 << SPLIT)] += 1;
-        self.others[(cells.word >> SPLIT) as usize % (1 << (END - SPLIT))] += 1;
+    fn add(&mut self, word: u64) {
+        self.first[word as usize % (1 << SPLIT)] += 1;
+        self.others[(word >> SPLIT) as usize % (1 << (END - SPLIT))] += 1;
     }
 
     fn join(&mut self, other: &Tally) {
@@ -171,22 +173,22 @@ struct Seen<P> {
     page: P,
 }
 
-/// Goes through the devices that satisfy a filter; `add` keeps for the page what `join` puts together.
+/// Goes through the devices that satisfy one of these filters; `add` keeps for the page what `join` puts together.
 fn see<P: Send>(
     tenant: &Tenant,
-    filter: &Filter,
+    filters: &[&Filter],
     counts: bool,
     page: impl Fn() -> P + Sync,
-    add: impl Fn(&mut P, u32, &Cells) + Sync,
+    add: impl Fn(&mut P, &Found<'_>) + Sync,
     join: impl Fn(&mut P, P),
 ) -> Seen<P> {
     let begin = || Seen { matched: 0, tally: counts.then(|| Box::new(Tally::new())), page: page() };
-    let parts = tenant.scan(filter, begin, |seen, index, cells| {
-        seen.matched += 1;
+    let parts = tenant.scan(filters, begin, |seen, found| {
+        seen.matched += found.rows.count();
         if let Some(tally) = &mut seen.tally {
-            tally.add(cells);
+            found.rows.iter().for_each(|at| tally.add(found.chunk.words[at]));
         }
-        add(&mut seen.page, index, cells);
+        add(&mut seen.page, &found);
     });
     parts
         .into_iter()
@@ -203,46 +205,49 @@ fn see<P: Send>(
 
 /// How many devices satisfy a filter, and by facet and word how many of them.
 pub fn count(tenant: &Tenant, filter: &Filter) -> (usize, Counts) {
-    let seen = see(tenant, filter, true, || (), |(), _, _| (), |(), ()| ());
+    let seen = see(tenant, &[filter], true, || (), |(), _| (), |(), ()| ());
     (seen.matched, seen.tally.map(|tally| tally.counts()).unwrap_or_default())
 }
 
 /// Answers a request over one tenant's devices.
 pub fn list(tenant: &Tenant, request: &Request) -> Page {
     let after = request.after.as_ref().map(|cursor| (cursor.rank, &*cursor.id));
-    let rank = |cells: &Cells| match request.sort {
-        Sort::Id => 0,
-        Sort::By(time, false) => cells.time(time).rank(),
-        Sort::By(time, true) => u64::MAX - cells.time(time).rank(),
-    };
+    let behind = after.map_or("", |(_, id)| id);
     // One more than asked for tells whether there is another page.
     let wanted = request.limit + 1;
-    let Request { filter, counts, skip, .. } = request;
-    let is_walked = request.sort == Sort::Id && request.uncounted && !counts;
-    let walked = is_walked.then(|| walked(tenant, request, after.map_or("", |(_, id)| id), wanted));
-    let (matched, tally, mut page) = match (request.sort, walked.flatten()) {
-        (_, Some(page)) => (0, None, page),
-        _ if !request.or.is_empty() => {
-            let (matched, page) = list_any(tenant, request, rank, wanted);
-            (matched, None, page)
-        }
-        (Sort::Id, None) if *filter == Filter::default() => {
+    let Request { filter, or, counts, skip, .. } = request;
+    let filters: Vec<&Filter> = std::iter::once(filter).chain(or).collect();
+    let is_open = filters.iter().any(|filter| **filter == Filter::default());
+    // Ids that begin alike lie together, wherever that is.
+    let is_near = !is_open && filter.id_prefix.is_none();
+    let is_walked = request.sort == Sort::Id && request.uncounted && !counts && is_near;
+    let walked = || {
+        let filters: Vec<_> = filters.iter().map(|filter| tenant.prepare(filter)).collect();
+        let takes = |index| filters.iter().any(|filter| filter.takes(tenant, index));
+        walk(tenant, behind, skip.saturating_add(wanted), takes)
+    };
+    let (matched, tally, mut page) = match (request.sort, is_walked.then(walked).flatten()) {
+        (_, Some(rows)) => (0, None, rows.into_iter().skip(*skip).collect()),
+        (Sort::Id, None) if is_open => {
             // All of them: the page lies at its place in the order.
-            let seen = see(tenant, filter, *counts, || (), |(), _, _| (), |(), ()| ());
-            let rows = tenant.behind(after.map_or("", |(_, id)| id));
-            (seen.matched, seen.tally, rows.skip(*skip).take(wanted).collect())
+            let seen = counts.then(|| see(tenant, &filters, true, || (), |(), _| (), |(), ()| ()));
+            let rows = tenant.behind(behind).skip(*skip).take(wanted);
+            (tenant.len(), seen.and_then(|seen| seen.tally), rows.collect())
         }
         (Sort::Id, None) => {
-            let add = |found: &mut Vec<u32>, index, _: &Cells| found.push(index);
-            let seen = see(tenant, filter, *counts, Vec::new, add, |found, more| found.extend(more));
-            let page = tenant.in_order(seen.page, after.map_or("", |(_, id)| id), *skip, wanted);
-            (seen.matched, seen.tally, page)
+            let seen =
+                see(tenant, &filters, *counts, RowSet::default, RowSet::take, |all, more| all.join(&more));
+            (seen.matched, seen.tally, tenant.in_order(&seen.page, behind, *skip, wanted))
         }
-        (Sort::By(..), None) => {
+        (Sort::By(time, is_descending), None) => {
             let begin = || First::new(skip.saturating_add(wanted), after);
-            let add = |first: &mut First<'_>, index, cells: &Cells| first.add(rank(cells), index);
-            let seen = see(tenant, filter, *counts, begin, add, First::join);
-            (seen.matched, seen.tally, behind(seen.page.page(tenant), *skip))
+            let add = |first: &mut First<'_>, found: &Found<'_>| {
+                let times = found.chunk.times(time);
+                first.add(found, |at| rank(times[at], is_descending));
+            };
+            let seen = see(tenant, &filters, *counts, begin, add, First::join);
+            let rows = seen.page.page(tenant);
+            (seen.matched, seen.tally, rows.into_iter().skip(*skip).collect::<Vec<u32>>())
         }
     };
     let is_last = page.len() <= request.limit;
@@ -250,7 +255,10 @@ pub fn list(tenant: &Tenant, request: &Request) -> Page {
     let next = page.last().filter(|_| !is_last).map(|index| Cursor {
         sort: request.sort,
         now: request.now.unwrap_or(Timestamp::NEVER),
-        rank: rank(&tenant.row(*index).cells),
+        rank: match request.sort {
+            Sort::Id => 0,
+            Sort::By(time, is_descending) => rank(tenant.at(*index).time(time), is_descending),
+        },
         id: tenant.row(*index).id().to_owned(),
     });
     let devices = page.into_iter().map(|index| tenant.listed(index)).collect();
@@ -258,151 +266,28 @@ pub fn list(tenant: &Tenant, request: &Request) -> Page {
     Page { devices, next, matched, counts }
 }
 
-/// So many rows are looked at one by one, each of them a wait for memory, before a scan of all is the better way.
-const WALK_MAX: usize = 4_096;
+/// The place of a time in an order of times.
+#[inline]
+fn rank(at: Moment, is_descending: bool) -> u64 {
+    if is_descending { u64::MAX - at.rank() } else { at.rank() }
+}
 
-/// The page of a list by id, if that is found at its place in the order, without a look at all the others.
-fn walked(tenant: &Tenant, request: &Request, after: &str, wanted: usize) -> Option<Vec<u32>> {
-    let rows = tenant.behind(after);
-    let Request { filter, or, skip, .. } = request;
-    if *filter == Filter::default() {
-        // Whatever the others say.
-        return Some(rows.skip(*skip).take(wanted).collect());
-    }
-    let end = skip.saturating_add(wanted);
-    // Ids that begin alike lie together, wherever that is.
-    if end > WALK_MAX || filter.id_prefix.is_some() {
+/// So many rows are looked at one by one, each of them a wait for memory, before a scan of all is the better way.
+const WALK_MAX: usize = if cfg!(test) { 64 } else { 1_024 };
+
+/// The first rows behind an id, if so many are found at their place in the order, without a look at all the others.
+pub fn walk(
+    tenant: &Tenant,
+    behind: &str,
+    wanted: usize,
+    mut takes: impl FnMut(u32) -> bool,
+) -> Option<Vec<u32>> {
+    if wanted > WALK_MAX {
         return None;
     }
-    let filters: Vec<_> = std::iter::once(filter).chain(or).map(|filter| tenant.prepare(filter)).collect();
-    let mut page = Vec::with_capacity(end);
-    for (looked_at, index) in rows.enumerate() {
-        if page.len() == end {
-            break;
-        }
-        if looked_at == WALK_MAX {
-            return None;
-        }
-        if filters.iter().any(|filter| filter.takes(tenant.row(index))) {
-            page.push(index);
-        }
-    }
-    Some(behind(page, *skip))
-}
-
-/// How many devices satisfy one of several filters, and those of the page: each filter is a scan of its own.
-fn list_any(
-    tenant: &Tenant,
-    request: &Request,
-    rank: impl Fn(&Cells) -> u64,
-    wanted: usize,
-) -> (usize, Vec<u32>) {
-    let mut among = tenant.none();
-    for filter in std::iter::once(&request.filter).chain(&request.or) {
-        let parts = tenant.scan(filter, Vec::new, |found, index, _| found.push(index));
-        parts.iter().flatten().for_each(|index| among.add(*index));
-    }
-    let rows: Vec<u32> = among.iter().collect();
-    let after = request.after.as_ref().map(|cursor| (cursor.rank, &*cursor.id));
-    let matched = rows.len();
-    let page = match request.sort {
-        Sort::Id => tenant.in_order(rows, after.map_or("", |(_, id)| id), request.skip, wanted),
-        Sort::By(..) => {
-            let mut first = First::new(request.skip.saturating_add(wanted), after);
-            rows.into_iter().for_each(|index| first.add(rank(&tenant.row(index).cells), index));
-            behind(first.page(tenant), request.skip)
-        }
-    };
-    (matched, page)
-}
-
-/// All but the first ones.
-fn behind(mut rows: Vec<u32>, skip: usize) -> Vec<u32> {
-    rows.drain(..skip.min(rows.len()));
-    rows
-}
-
-/// The first rows by (rank, id) behind a cursor. Ids are compared of equal ranks only, and at the end: to read them is
-/// to wait for memory.
-struct First<'c> {
-    wanted: usize,
-    after: Option<(u64, &'c str)>,
-    /// Of the cursor's rank.
-    ties: Vec<u32>,
-    /// Behind it, and below `last` if that is known.
-    ranked: Vec<(u64, u32)>,
-    /// No rank beyond this one is on the page.
-    last: Option<u64>,
-    /// Of that rank.
-    at_last: Vec<u32>,
-}
-
-impl<'c> First<'c> {
-    fn new(wanted: usize, after: Option<(u64, &'c str)>) -> First<'c> {
-        First { wanted, after, ties: Vec::new(), ranked: Vec::new(), last: None, at_last: Vec::new() }
-    }
-
-    #[inline]
-    fn add(&mut self, rank: u64, index: u32) {
-        if let Some((after, _)) = self.after
-            && rank <= after
-        {
-            if rank == after {
-                self.ties.push(index);
-            }
-            return;
-        }
-        match self.last {
-            Some(last) if rank > last => {}
-            Some(last) if rank == last => self.at_last.push(index),
-            _ => {
-                self.ranked.push((rank, index));
-                if self.ranked.len() / 4 >= self.wanted.max(1_024) {
-                    self.thin_out();
-                }
-            }
-        }
-    }
-
-    /// Takes what another has found: what that one left out, it has as many before.
-    fn join(&mut self, other: First<'c>) {
-        self.ties.extend(other.ties);
-        other.ranked.into_iter().for_each(|(rank, index)| self.add(rank, index));
-        for index in other.at_last {
-            self.add(other.last.unwrap_or_default(), index);
-        }
-    }
-
-    /// Finds the rank of the last one that is wanted; what lies beyond it goes. There must be as many.
-    fn thin_out(&mut self) {
-        let (_, (last, _), _) = self.ranked.select_nth_unstable_by_key(self.wanted - 1, |(rank, _)| *rank);
-        let last = *last;
-        self.at_last =
-            self.ranked.iter().filter(|(rank, _)| *rank == last).map(|(_, index)| *index).collect();
-        self.ranked.retain(|(rank, _)| *rank < last);
-        self.last = Some(last);
-    }
-
-    fn page(mut self, tenant: &Tenant) -> Vec<u32> {
-        let mut page = Vec::new();
-        if let Some((_, id)) = self.after {
-            page = tenant.in_order(std::mem::take(&mut self.ties), id, 0, self.wanted);
-            self.wanted -= page.len();
-        }
-        if self.wanted == 0 {
-            return page;
-        }
-        if self.ranked.len() >= self.wanted {
-            self.thin_out();
-        }
-        let left = self.wanted - self.ranked.len();
-        self.ranked.sort_unstable_by(|(rank, a), (other, b)| {
-            rank.cmp(other).then_with(|| tenant.row(*a).id().cmp(tenant.row(*b).id()))
-        });
-        page.extend(self.ranked.into_iter().map(|(_, index)| index));
-        page.extend(tenant.in_order(self.at_last, "", 0, left));
-        page
-    }
+    let mut rows = tenant.behind(behind);
+    let found: Vec<u32> = rows.by_ref().take(WALK_MAX).filter(|index| takes(*index)).take(wanted).collect();
+    (found.len() == wanted || rows.next().is_none()).then_some(found)
 }
 
 #[cfg(test)]

@@ -5,9 +5,11 @@
 //! through the log like any other, and what became of them is read from there.
 
 pub mod cells;
+pub mod columns;
 pub mod explain;
 pub mod feed;
 pub mod filter;
+pub mod first;
 pub mod fleet;
 pub mod history;
 pub mod list;

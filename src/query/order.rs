@@ -1,4 +1,4 @@
-//! Rows in the order of a text, and sets of rows: what narrows a filter down before rows are looked at.
+//! Rows in the order of a text: what narrows a filter down before rows are looked at.
 
 use std::cmp::Ordering;
 
@@ -85,42 +85,6 @@ impl Order {
             self.blocks.remove(place.block);
         }
         Some(row)
-    }
-}
-
-/// Some rows: a bit for each that there is.
-#[derive(Clone, Debug)]
-pub struct RowSet(Vec<u64>);
-
-impl RowSet {
-    /// None, with room for the rows below `limit`.
-    pub fn none(limit: usize) -> RowSet {
-        RowSet(vec![0; limit.div_ceil(64)])
-    }
-
-    /// Takes a row; twice is once.
-    pub fn add(&mut self, row: u32) {
-        self.0[row as usize / 64] |= 1 << (row % 64);
-    }
-
-    /// Whether a row is among them.
-    #[inline]
-    pub fn has(&self, row: u32) -> bool {
-        self.0[row as usize / 64] >> (row % 64) & 1 == 1
-    }
-
-    /// Leaves those that are in the other set, too.
-    pub fn retain(&mut self, other: &RowSet) {
-        self.0.iter_mut().zip(&other.0).for_each(|(word, other)| *word &= other);
-    }
-
-    /// All of them, in the order in which they lie.
-    pub fn iter(&self) -> impl Iterator<Item = u32> {
-        let bits = |(first, word): (u32, &u64)| {
-            let word = *word;
-            (0..64).filter(move |bit| word >> bit & 1 == 1).map(move |bit| first + bit)
-        };
-        (0..).step_by(64).zip(&self.0).flat_map(bits)
     }
 }
 

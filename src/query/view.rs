@@ -20,7 +20,7 @@ use crate::log::Topic;
 use crate::wire::output::{self, Output, OutputKind};
 use crate::wire::row::{self, Row, key};
 
-use super::cells::{Cells, Moment, Time};
+use super::cells::{Cells, Facts, Moment, Time};
 use super::fleet::{self, Fleet, Listed};
 use super::history::{Batch, History, HistoryError, Position};
 use super::list::{self, Page, Request};
@@ -263,8 +263,7 @@ impl View {
                     continue;
                 }
                 for number in known.take_moved() {
-                    if let Some(cells) = fleet.cells(partition, number) {
-                        let clocks = fleet::clocks_of(cells);
+                    if let Some(clocks) = fleet.clocks(partition, number) {
                         let times = [clocks.last_message, clocks.last_activity, clocks.last_poll];
                         batch.clocks(partition, number, times, clocks.kind);
                     }

@@ -17,7 +17,7 @@ use crate::http::app::{App, Parameters, Who};
 use crate::http::auth::{Need, Tenants};
 use crate::http::live::mark_of;
 use crate::http::problem::Problem;
-use crate::query::cells::Time;
+use crate::query::cells::{Facts, Time};
 use crate::query::filter::{Filter, Sort};
 use crate::query::fleet::Listed;
 use crate::query::list::{Counts, Cursor, Page, Request, count};

@@ -7,7 +7,7 @@ use super::ids::{DeviceIds, of_name, uuid_of_name};
 use super::{Version, status};
 use crate::domain::facet::{Connection, Heartbeat, Overall};
 use crate::domain::time::Timestamp;
-use crate::query::cells::{self, Cells, Moment, Time};
+use crate::query::cells::{self, Cells, Facts, Moment, Time};
 use crate::query::fleet::Tenant;
 
 /// What stands in the place of an application where a device has no type.
@@ -193,6 +193,23 @@ impl Field {
         )
     }
 
+    /// The small facts that it is made of, as bits of a row's word.
+    pub fn word(self) -> u64 {
+        use DeviceField as D;
+        let Field::Device(field) = self else { return 0 };
+        match field {
+            D::IsActive | D::ProvisioningState => cells::OVERALL.mask(),
+            D::IsOnline | D::IsConnectedToVpn => REACH,
+            D::ApiHeartbeatState => cells::HEARTBEAT.mask(),
+            D::OverallStatus => STATUS,
+            D::OverallProgress => STATUS | cells::UPDATE_PROGRESS.mask(),
+            D::Status => cells::UPDATE_PHASE.mask(),
+            D::DownloadProgress => cells::UPDATE_PHASE.mask() | cells::UPDATE_PROGRESS.mask(),
+            D::ProvisioningProgress => cells::STAGE_PROGRESS.mask(),
+            _ => 0,
+        }
+    }
+
     /// What has to be looked at for it.
     pub fn source(self) -> Source {
         use DeviceField as D;
@@ -207,16 +224,12 @@ impl Field {
     }
 }
 
-/// The small facts that properties are made of, as bits of a row's word.
-pub const WORD: u64 = cells::AVAILABILITY.mask()
-    | cells::PUSH.mask()
-    | cells::CONNECTION.mask()
-    | cells::VPN.mask()
-    | cells::HEARTBEAT.mask()
-    | cells::OVERALL.mask()
+/// Small facts that several properties are made of, as bits of a row's word.
+const LIFE: u64 = cells::VPN.mask() | cells::HEARTBEAT.mask() | cells::OVERALL.mask();
+const REACH: u64 = LIFE | cells::AVAILABILITY.mask() | cells::PUSH.mask() | cells::CONNECTION.mask();
+const STATUS: u64 = LIFE
     | cells::STAGE.mask()
     | cells::STAGE_PROGRESS.mask()
-    | cells::UPDATE_PROGRESS.mask()
     | cells::UPDATE_PHASE.mask()
     | cells::NO_TUNNEL.mask();
 
@@ -293,7 +306,7 @@ pub struct Scope<'t> {
 #[derive(Clone, Copy, Debug)]
 pub struct Seen<'r> {
     /// Its small facts and times.
-    pub cells: &'r Cells,
+    pub cells: Cells,
     /// Its id.
     pub id: &'r str,
     /// Its name.
@@ -307,13 +320,13 @@ pub struct Seen<'r> {
 impl<'r> Seen<'r> {
     /// The device of a row.
     pub fn of(tenant: &'r Tenant, index: u32) -> Seen<'r> {
-        let row = tenant.row(index);
+        let (row, at) = (tenant.row(index), tenant.at(index));
         Seen {
-            cells: &row.cells,
+            cells: at.cells(),
             id: row.id(),
             name: row.name(),
-            device_type: tenant.type_of(row.cells.device_type),
-            tunnel: tenant.tunnel(index),
+            device_type: tenant.type_of(at.device_type()),
+            tunnel: at.tunnel(),
         }
     }
 
@@ -332,7 +345,7 @@ impl Scope<'_> {
     /// The value of a property of a device, or of what it leads to.
     pub fn of_device<'r>(&self, field: Field, seen: &Seen<'r>) -> Val<'r> {
         use DeviceField as D;
-        let cells = seen.cells;
+        let cells = &seen.cells;
         let Field::Device(field) = field else { return self.of_app(field, app_name(seen.device_type)) };
         match field {
             D::Id => Val::Number(self.ids.id(seen.id, cells.number) as f64),
@@ -381,15 +394,21 @@ impl Scope<'_> {
 ///
 /// `last_connectivity_event` is that of the tunnel (balena B06); of a device that never had one, of its client session.
 #[inline]
-pub fn rank(time: DeviceField, cells: &Cells, tunnel: Moment) -> u64 {
-    let of = |time: Time| cells.time(time).rank();
+pub fn rank(time: DeviceField, facts: &impl Facts, tunnel: Moment) -> u64 {
+    let of = |time: Time| facts.time(time).rank();
     match time {
         DeviceField::ModifiedAt => of(Time::LastUpdated),
-        DeviceField::LastConnectivityEvent if cells::VPN.of(cells.word) == Connection::Unknown as usize => {
+        DeviceField::LastConnectivityEvent if !has_had_tunnel(facts.word()) => {
             of(Time::LastConnect).max(of(Time::LastDisconnect))
         }
         _ => tunnel.rank(),
     }
+}
+
+/// Whether a device had a tunnel, by its small facts.
+#[inline]
+pub fn has_had_tunnel(word: u64) -> bool {
+    cells::VPN.of(word) != Connection::Unknown as usize
 }
 
 /// `api_heartbeat_state` (balena B02).

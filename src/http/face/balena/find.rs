@@ -1,21 +1,19 @@
 //! Devices that satisfy a filter, in any order, a piece at a time.
 
 use std::cmp::Ordering;
-use std::hint::black_box;
 use std::sync::Arc;
 
 use super::fields::{DeviceField, Field, Scope, Seen, Val, rank};
 use super::predicate::{Memory, Only, Predicate};
-use crate::query::cells::{Cells, Moment, head_of};
+use crate::query::cells::{Cells, Facts, Moment, head_of};
+use crate::query::columns::{Found, RowSet};
 use crate::query::filter::Filter;
-use crate::query::fleet::{Fleet, Tenant};
+use crate::query::first::First;
+use crate::query::fleet::{Fleet, Tenant, joined};
+use crate::query::list::walk;
 
 /// Rows that are kept while the first ones are looked for, at least: so seldom are they sorted out.
 const KEPT: usize = 1_024;
-/// Texts that are fetched together.
-const AT_ONCE: usize = 32;
-/// Rows that are looked at one by one, each of them a wait for memory, before a pass over all is the better way.
-const WALK_MAX: usize = if cfg!(test) { 8 } else { 4_096 };
 
 /// An order: properties, and whether the largest comes first. Equal devices stand in the order of `uuid`.
 pub type Order = Vec<(Field, bool)>;
@@ -39,13 +37,13 @@ impl Kept {
             id: listed.id,
             name: listed.name,
             device_type: listed.device_type,
-            tunnel: tenant.tunnel(index),
+            tunnel: tenant.at(index).tunnel(),
         }
     }
 
     fn seen(&self) -> Seen<'_> {
         Seen {
-            cells: &self.cells,
+            cells: self.cells,
             id: &self.id,
             name: self.name.as_deref(),
             device_type: self.device_type.as_deref(),
@@ -70,8 +68,7 @@ pub struct Search<'s> {
 impl Search<'_> {
     /// Whether the device of a row satisfies the filter. A free row does not.
     pub fn takes(&self, index: u32, memory: &mut Memory) -> bool {
-        !self.tenant.row(index).id().is_empty()
-            && self.predicate.takes(self.scope, self.tenant, index, memory)
+        !self.tenant.row(index).is_free() && self.predicate.takes(self.scope, self.tenant, index, memory)
     }
 
     /// The rows that alone can satisfy the filter, if that is known without a scan.
@@ -89,49 +86,31 @@ impl Search<'_> {
 
     /// The first rows behind an id, if so many are found at their place without a look at all the others.
     fn walked(&self, behind: &str, wanted: usize) -> Option<Vec<u32>> {
-        if self.predicate.prefix.is_some() || self.predicate.called.is_some() || wanted > WALK_MAX {
+        if self.predicate.prefix.is_some() || self.predicate.called.is_some() {
             return None;
         }
         let mut memory = Memory::default();
-        let rows = self.tenant.behind(behind).take(WALK_MAX);
-        let found: Vec<u32> = rows.filter(|index| self.takes(*index, &mut memory)).take(wanted).collect();
-        (found.len() == wanted || self.tenant.len() <= WALK_MAX).then_some(found)
+        walk(self.tenant, behind, wanted, |index| self.takes(index, &mut memory))
     }
 
     /// Goes through the rows that satisfy the filter: by several threads, each with what `begin` makes.
-    fn scan<T: Send>(&self, begin: impl Fn() -> T + Sync, add: impl Fn(&mut T, u32) + Sync) -> Vec<T> {
+    fn scan<T: Send>(
+        &self,
+        begin: impl Fn() -> T + Sync,
+        add: impl Fn(&mut T, &Found<'_>) + Sync,
+    ) -> impl Iterator<Item = T> {
         let Search { scope, tenant, predicate, .. } = *self;
         let mut filter = Filter::default();
         filter.id_prefix.clone_from(&predicate.prefix);
         filter.search.clone_from(&predicate.called);
-        let asks_for_rest = predicate.asks_for_rest();
-        // Ids and names lie elsewhere: touched together they cost one wait for memory, one by one a wait each.
-        let look = |part: &mut T, likely: &mut Vec<u32>| {
-            black_box(likely.iter().fold(0, |sum, index| sum ^ tenant.row(*index).id().as_bytes()[0]));
-            for index in likely.drain(..) {
-                if predicate.takes_rest(scope, tenant, index) {
-                    add(part, index);
-                }
-            }
-        };
-        let begin = || (begin(), Memory::default(), Vec::new());
-        let parts = tenant.scan(&filter, begin, |(part, memory, likely), index, cells| {
-            if !predicate.takes_cells(scope, tenant, index, cells, memory) {
-                return;
-            }
-            if !asks_for_rest {
-                return add(part, index);
-            }
-            likely.push(index);
-            if likely.len() == AT_ONCE {
-                look(part, likely);
+        let begin = || (begin(), Memory::default());
+        let parts = tenant.scan(&[&filter], begin, |(part, memory), mut found| {
+            predicate.narrow(scope, tenant, &mut found, memory);
+            if !found.rows.is_empty() {
+                add(part, &found);
             }
         });
-        let ended = |(mut part, _, mut likely): (T, Memory, Vec<u32>)| {
-            look(&mut part, &mut likely);
-            part
-        };
-        parts.into_iter().map(ended).collect()
+        parts.into_iter().map(|(part, _)| part)
     }
 
     /// How many there are.
@@ -141,16 +120,16 @@ impl Search<'_> {
         }
         match self.candidates() {
             Some(rows) => rows.len() as u64,
-            None => self.scan(|| 0, |count, _| *count += 1).into_iter().sum(),
+            None => self.scan(|| 0, |count, found| *count += found.rows.count() as u64).sum(),
         }
     }
 
     /// How many there are of each type, by its number.
     pub fn count_by_type(&self) -> Vec<u64> {
         let numbers = self.tenant.types().map(|(number, ..)| number as usize + 1).max().unwrap_or(1);
-        let add = |counts: &mut Vec<u64>, index: u32| {
-            if let Some(count) = counts.get_mut(self.tenant.row(index).cells.device_type as usize) {
-                *count += 1;
+        let add = |counts: &mut Vec<u64>, found: &Found<'_>| {
+            for at in found.rows.iter() {
+                counts[found.chunk.types[at] as usize] += 1;
             }
         };
         let mut counts = vec![0; numbers];
@@ -167,7 +146,7 @@ impl Search<'_> {
         }
         let by_uuid = matches!(&**order, [] | [(Field::Device(DeviceField::Uuid), false), ..]);
         if let Some(rows) = self.candidates() {
-            let mut first = First::new(self, order, after, rows.len().max(1));
+            let mut first = Compared::new(self, order, after, rows.len().max(1));
             rows.into_iter().for_each(|index| first.add(index));
             return first.page(skip, limit);
         }
@@ -179,22 +158,64 @@ impl Search<'_> {
             if let Some(rows) = self.walked(behind, skip.saturating_add(limit)) {
                 return rows.into_iter().skip(skip).collect();
             }
-            let rows = self.scan(Vec::new, |rows: &mut Vec<u32>, index| rows.push(index)).concat();
-            return self.tenant.in_order(rows, behind, skip, limit);
+            let rows = joined(self.scan(RowSet::default, RowSet::take));
+            return self.tenant.in_order(&rows, behind, skip, limit);
         }
         let wanted = skip.saturating_add(limit);
-        let parts = self.scan(|| First::new(self, order, after, wanted), |first, index| first.add(index));
-        let mut parts = parts.into_iter();
-        let Some(mut all) = parts.next() else { return Vec::new() };
-        for part in parts {
-            part.rows.into_iter().for_each(|(_, index)| all.add(index));
+        if let Some((time, is_descending)) = by_time(order) {
+            let after =
+                after.map(|kept| (time_key(time, is_descending, &kept.cells, kept.tunnel), &*kept.id));
+            let parts = self.scan(
+                || First::new(wanted, after),
+                |first, found| {
+                    first.add(found, |at| {
+                        let at = found.chunk.at(at);
+                        time_key(time, is_descending, &at, at.tunnel())
+                    });
+                },
+            );
+            let all = parts.reduce(|mut all, more| {
+                all.join(more);
+                all
+            });
+            let rows = all.map(|all| all.page(self.tenant)).unwrap_or_default();
+            return rows.into_iter().skip(skip).collect();
         }
-        all.page(skip, limit)
+        let begin = || Compared::new(self, order, after, wanted);
+        let add = |first: &mut Compared<'_>, found: &Found<'_>| {
+            found.rows.iter().for_each(|at| first.add(found.first + at as u32));
+        };
+        let all = self.scan(begin, add).reduce(|mut all, more| {
+            more.rows.into_iter().for_each(|(_, index)| all.add(index));
+            all
+        });
+        all.map(|all| all.page(skip, limit)).unwrap_or_default()
     }
 }
 
+/// Whether an order is that of one time alone, and else of `uuid`; which, and whether the latest comes first.
+fn by_time(order: &Order) -> Option<(DeviceField, bool)> {
+    use DeviceField::{LastConnectivityEvent, LastVpnEvent, ModifiedAt, Uuid};
+    match **order {
+        [(Field::Device(time @ (LastVpnEvent | LastConnectivityEvent | ModifiedAt)), is_descending)]
+        | [
+            (Field::Device(time @ (LastVpnEvent | LastConnectivityEvent | ModifiedAt)), is_descending),
+            (Field::Device(Uuid), false),
+            ..,
+        ] => Some((time, is_descending)),
+        _ => None,
+    }
+}
+
+/// A number in the order of a time: what is not there comes last.
+#[inline]
+fn time_key(time: DeviceField, is_descending: bool, facts: &impl Facts, tunnel: Moment) -> u64 {
+    let key = rank(time, facts, tunnel).wrapping_sub(1);
+    if is_descending { !key } else { key }
+}
+
 /// The first rows in an order. It keeps a few times as many as are wanted, whatever it is shown.
-struct First<'f> {
+struct Compared<'f> {
     search: &'f Search<'f>,
     order: &'f Order,
     after: Option<(u64, Seen<'f>)>,
@@ -205,10 +226,13 @@ struct First<'f> {
     last: Option<(u64, u32)>,
 }
 
-impl<'f> First<'f> {
-    fn new(search: &'f Search<'f>, order: &'f Order, after: Option<&'f Kept>, wanted: usize) -> First<'f> {
-        let mut first = First { search, order, after: None, wanted, rows: Vec::new(), last: None };
-        first.after = after.map(|kept| (first.key(&kept.cells, kept.tunnel, || &kept.id), kept.seen()));
+impl<'f> Compared<'f> {
+    fn new(search: &'f Search<'f>, order: &'f Order, after: Option<&'f Kept>, wanted: usize) -> Compared<'f> {
+        let mut first = Compared { search, order, after: None, wanted, rows: Vec::new(), last: None };
+        first.after = after.map(|kept| {
+            let key = first.key(&kept.cells, kept.cells.name_head, kept.tunnel, || &kept.id);
+            (key, kept.seen())
+        });
         first
     }
 
@@ -221,23 +245,26 @@ impl<'f> First<'f> {
     }
 
     /// A number in the order of the first property, as far as a number tells it: texts lie elsewhere.
-    fn key(&self, cells: &Cells, tunnel: Moment, id: impl Fn() -> &'f str) -> u64 {
+    fn key(&self, facts: &impl Facts, head: u32, tunnel: Moment, id: impl Fn() -> &'f str) -> u64 {
         use DeviceField::{DeviceName, LastConnectivityEvent, LastVpnEvent, ModifiedAt};
-        let key = match self.order.first() {
-            Some((Field::Device(time @ (LastVpnEvent | LastConnectivityEvent | ModifiedAt)), _)) => {
-                // What is not there comes last.
-                rank(*time, cells, tunnel).wrapping_sub(1)
+        let (key, is_descending) = match self.order.first() {
+            Some((
+                Field::Device(time @ (LastVpnEvent | LastConnectivityEvent | ModifiedAt)),
+                is_descending,
+            )) => {
+                return time_key(*time, *is_descending, facts, tunnel);
             }
-            Some((Field::Device(DeviceName), _)) if cells.name_head != 0 => u64::from(cells.name_head),
-            Some((Field::Device(DeviceName), _)) => u64::from(head_of(id())),
+            Some((Field::Device(DeviceName), is_descending)) => {
+                (if head == 0 { head_of(id()) } else { head }, *is_descending)
+            }
             _ => return 0,
         };
-        if self.order.first().is_some_and(|(_, is_descending)| *is_descending) { !key } else { key }
+        if is_descending { !u64::from(key) } else { u64::from(key) }
     }
 
     fn key_of(&self, index: u32) -> u64 {
-        let row = self.search.tenant.row(index);
-        self.key(&row.cells, self.search.tenant.tunnel(index), || row.id())
+        let at = self.search.tenant.at(index);
+        self.key(&at, at.name_head(), at.tunnel(), || self.search.tenant.row(index).id())
     }
 
     fn compare_rows(&self, (a_key, a): (u64, u32), (b_key, b): (u64, u32)) -> Ordering {

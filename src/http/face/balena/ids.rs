@@ -106,7 +106,7 @@ mod tests {
         }
         let ids = DeviceIds::new("acme", partitions);
         let tenant = fleet.tenant("acme").unwrap();
-        let number_of = |name: &str| tenant.row(tenant.find(name).unwrap()).cells.number;
+        let number_of = |name: &str| tenant.row(tenant.find(name).unwrap()).number;
         let mut all: Vec<u64> = names.iter().map(|name| ids.id(name, number_of(name))).collect();
         for (name, id) in names.iter().zip(&all) {
             assert!(*id > 0 && *id < 1 << 53, "{id}");

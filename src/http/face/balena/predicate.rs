@@ -3,11 +3,12 @@
 //! What looks at statuses alone is decided once for each combination of them that occurs, what looks at the application alone once for
 //! each of them; so most filters cost a device no more than those of the native API do.
 
-use super::fields::{DeviceField, Field, Resource, Scope, Seen, Shape, Source, Val, WORD, rank};
+use super::fields::{DeviceField, Field, Resource, Scope, Seen, Shape, Source, Val, has_had_tunnel, rank};
 use super::syntax::{Expr, Op, Operand, Part, Wrong};
 use crate::domain::time::Timestamp;
 use crate::http::face::time_in;
-use crate::query::cells::{Cells, Moment};
+use crate::query::cells::{Cells, Facts, Moment, Time};
+use crate::query::columns::{Chunk, Found, Selection};
 use crate::query::fleet::Tenant;
 
 /// Combinations of statuses that are remembered at a time: a power of two.
@@ -70,6 +71,15 @@ impl Term {
         }
     }
 
+    /// The small facts that have to be looked at.
+    fn word(&self) -> u64 {
+        match self {
+            Term::Field(field) => field.word(),
+            Term::Always(_) => 0,
+            Term::Lower(term) | Term::Upper(term) => term.word(),
+        }
+    }
+
     fn shape(&self) -> Option<Shape> {
         match self {
             Term::Field(field) => Some(field.shape()),
@@ -125,6 +135,17 @@ impl Test {
             Test::Not(test) => test.sources(),
             Test::Compare(_, left, right) | Test::Has(_, left, right) => left.sources() | right.sources(),
             Test::In(term, _) => term.sources(),
+        }
+    }
+
+    /// The small facts that have to be looked at, as bits of a row's word.
+    fn word(&self) -> u64 {
+        match self {
+            Test::Always(_) => 0,
+            Test::Or(all) | Test::And(all) => all.iter().fold(0, |word, test| word | test.word()),
+            Test::Not(test) => test.word(),
+            Test::Compare(_, left, right) | Test::Has(_, left, right) => left.word() | right.word(),
+            Test::In(term, _) => term.word(),
         }
     }
 }
@@ -282,6 +303,8 @@ fn unknown(of: Resource, name: &str, at: usize) -> Wrong {
 #[derive(Clone, Debug, Default)]
 pub struct Predicate {
     word: Vec<Test>,
+    /// The small facts that these look at.
+    mask: u64,
     of_type: Vec<Test>,
     bounds: Vec<Bound>,
     rest: Vec<Test>,
@@ -293,24 +316,60 @@ pub struct Predicate {
     pub called: Option<String>,
 }
 
-/// A time compared with another: by their ranks, of which that of never is 0.
+/// A time held against others: its rank, of which that of never is 0, lies within these, or does not.
 #[derive(Clone, Copy, Debug)]
 struct Bound {
     time: DeviceField,
-    op: Op,
-    rank: u64,
+    from: u64,
+    below: u64,
+    wanted: bool,
 }
 
 impl Bound {
-    fn takes(&self, rank: u64) -> bool {
-        match self.op {
-            Op::Eq => rank == self.rank,
-            Op::Ne => rank != self.rank,
-            Op::Lt => rank != 0 && rank < self.rank,
-            Op::Le => rank != 0 && rank <= self.rank,
-            Op::Gt => rank > self.rank,
-            Op::Ge => rank >= self.rank,
+    fn new(time: DeviceField, op: Op, value: &Val<'_>) -> Option<Bound> {
+        let (from, below) = match (op, value) {
+            (Op::Eq | Op::Ne, Val::Null) => (0, 1),
+            (op, Val::Time(at)) => {
+                let rank = Moment::new(*at).rank();
+                match op {
+                    Op::Eq | Op::Ne => (rank, rank + 1),
+                    Op::Lt => (1, rank),
+                    Op::Le => (1, rank + 1),
+                    Op::Gt => (rank + 1, u64::MAX),
+                    Op::Ge => (rank, u64::MAX),
+                }
+            }
+            _ => return None,
+        };
+        Some(Bound { time, from, below, wanted: op != Op::Ne })
+    }
+
+    /// Leaves the rows of a chunk that satisfy it: a column at a time, as the filters of the native API.
+    fn narrow(&self, chunk: &Chunk, rows: &mut Selection) {
+        if self.time == DeviceField::ModifiedAt {
+            return rows.retain(chunk.times(Time::LastUpdated), |at| self.takes(at.rank()));
         }
+        let mut tunnelled = rows.clone();
+        if self.time == DeviceField::LastConnectivityEvent {
+            tunnelled.retain(&chunk.words, has_had_tunnel);
+            rows.without(&tunnelled);
+            let ends = chunk.times(Time::LastDisconnect);
+            rows.retain_with(chunk.times(Time::LastConnect), |at, came| {
+                self.takes(came.rank().max(ends[at].rank()))
+            });
+        } else {
+            *rows = Selection::default();
+        }
+        match chunk.tunnels() {
+            [] => tunnelled.retain_at(|_| self.takes(0)),
+            tunnels => tunnelled.retain(tunnels, |at| self.takes(at.rank())),
+        }
+        rows.join(&tunnelled);
+    }
+
+    #[inline]
+    fn takes(&self, rank: u64) -> bool {
+        (self.from..self.below).contains(&rank) == self.wanted
     }
 }
 
@@ -370,16 +429,21 @@ impl Predicate {
             all.into_iter().for_each(|test| self.take(test));
             return;
         }
-        if let Test::Compare(op, Term::Field(Field::Device(time)), Term::Always(Val::Time(at))) = &test {
-            let rank = Moment::new(*at).rank();
-            self.bounds.push(Bound { time: *time, op: *op, rank });
+        if let Test::Compare(op, Term::Field(field @ Field::Device(time)), Term::Always(value)) = &test
+            && field.shape() == Shape::Time
+            && let Some(bound) = Bound::new(*time, *op, value)
+        {
+            self.bounds.push(bound);
             return;
         }
         self.note(&test);
         const WORD_ALONE: u8 = 1 << Source::Word as u8;
         const TYPE_ALONE: u8 = 1 << Source::Type as u8;
         match test.sources() {
-            0 | WORD_ALONE => self.word.push(test),
+            0 | WORD_ALONE => {
+                self.mask |= test.word();
+                self.word.push(test);
+            }
             TYPE_ALONE => self.of_type.push(test),
             _ => self.rest.push(test),
         }
@@ -428,76 +492,72 @@ impl Predicate {
 
     /// Whether the device of a row satisfies it.
     pub fn takes(&self, scope: &Scope<'_>, tenant: &Tenant, index: u32, memory: &mut Memory) -> bool {
-        self.takes_cells(scope, tenant, index, &tenant.row(index).cells, memory)
-            && (!self.asks_for_rest() || self.takes_rest(scope, tenant, index))
+        let at = tenant.at(index);
+        (self.word.is_empty() || self.takes_word(scope, at.word(), memory))
+            && (self.of_type.is_empty() || self.takes_type(scope, tenant, at.device_type(), memory))
+            && self.bounds.iter().all(|bound| bound.takes(rank(bound.time, &at, at.tunnel())))
+            && (self.rest.is_empty() || self.takes_rest(scope, tenant, index))
     }
 
-    /// Whether more has to be looked at than cells.
-    pub fn asks_for_rest(&self) -> bool {
-        !self.rest.is_empty()
-    }
-
-    /// Whether its cells satisfy it. `false` decides.
-    #[inline]
-    pub fn takes_cells(
-        &self,
-        scope: &Scope<'_>,
-        tenant: &Tenant,
-        index: u32,
-        cells: &Cells,
-        memory: &mut Memory,
-    ) -> bool {
+    /// Leaves the rows of a chunk that satisfy it.
+    pub fn narrow(&self, scope: &Scope<'_>, tenant: &Tenant, found: &mut Found<'_>, memory: &mut Memory) {
+        let Found { chunk, first, rows } = found;
+        let first = *first;
         if !self.word.is_empty() {
-            let word = cells.word & WORD;
-            let place = word.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (64 - REMEMBERED.trailing_zeros());
-            let decided = match memory.words[place as usize] {
-                (known, Decided::Yes) if known == word => true,
-                (known, Decided::No) if known == word => false,
-                _ => self.decide(scope, word, &mut memory.words[place as usize]),
-            };
-            if !decided {
-                return false;
-            }
+            rows.retain(&chunk.words, |word| self.takes_word(scope, word, memory));
         }
         if !self.of_type.is_empty() {
-            let decided = match memory.types.get(cells.device_type as usize) {
-                Some(Decided::Yes) => true,
-                Some(Decided::No) => false,
-                _ => self.decide_type(scope, tenant, index, cells.device_type as usize, memory),
-            };
-            if !decided {
-                return false;
-            }
+            rows.retain(&chunk.types, |number| self.takes_type(scope, tenant, number, memory));
         }
-        self.bounds.iter().all(|bound| bound.takes(rank(bound.time, cells, tenant.tunnel(index))))
+        for bound in &self.bounds {
+            bound.narrow(chunk, rows);
+        }
+        if !self.rest.is_empty() {
+            found.retain_texts(|at, _| self.takes_rest(scope, tenant, first + at as u32));
+        }
     }
 
-    /// Whether the rest of it satisfies it: what lies elsewhere.
-    pub fn takes_rest(&self, scope: &Scope<'_>, tenant: &Tenant, index: u32) -> bool {
+    /// What lies elsewhere than in the columns.
+    fn takes_rest(&self, scope: &Scope<'_>, tenant: &Tenant, index: u32) -> bool {
         let seen = Seen::of(tenant, index);
         self.rest.iter().all(|test| test.holds(&|field| scope.of_device(field, &seen)))
+    }
+
+    #[inline]
+    fn takes_word(&self, scope: &Scope<'_>, word: u64, memory: &mut Memory) -> bool {
+        let word = word & self.mask;
+        let place = word.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (64 - REMEMBERED.trailing_zeros());
+        match memory.words[place as usize] {
+            (known, decided) if known == word && decided != Decided::NotYet => decided == Decided::Yes,
+            _ => self.decide(scope, word, &mut memory.words[place as usize]),
+        }
     }
 
     #[cold]
     fn decide(&self, scope: &Scope<'_>, word: u64, place: &mut (u64, Decided)) -> bool {
         let cells = Cells { word, ..Cells::default() };
-        let seen = Seen { cells: &cells, id: "", name: None, device_type: None, tunnel: Default::default() };
+        let seen = Seen { cells, id: "", name: None, device_type: None, tunnel: Default::default() };
         let decided = self.word.iter().all(|test| test.holds(&|field| scope.of_device(field, &seen)));
         *place = (word, Decided::of(decided));
         decided
     }
 
+    #[inline]
+    fn takes_type(&self, scope: &Scope<'_>, tenant: &Tenant, number: u32, memory: &mut Memory) -> bool {
+        match memory.types.get(number as usize) {
+            Some(Decided::Yes) => true,
+            Some(Decided::No) => false,
+            _ => self.decide_type(scope, tenant, number, memory),
+        }
+    }
+
     #[cold]
-    fn decide_type(
-        &self,
-        scope: &Scope<'_>,
-        tenant: &Tenant,
-        index: u32,
-        number: usize,
-        memory: &mut Memory,
-    ) -> bool {
-        let seen = Seen::of(tenant, index);
+    fn decide_type(&self, scope: &Scope<'_>, tenant: &Tenant, number: u32, memory: &mut Memory) -> bool {
+        let device_type = tenant.type_of(number);
+        let seen =
+            Seen { cells: Cells::default(), id: "", name: None, device_type, tunnel: Default::default() };
         let decided = self.of_type.iter().all(|test| test.holds(&|field| scope.of_device(field, &seen)));
+        let number = number as usize;
         if memory.types.len() <= number {
             memory.types.resize(number + 1, Decided::NotYet);
         }

@@ -193,7 +193,7 @@ fn ids_lead_to_devices_and_to_nobody_else() {
         let rows = search.first(&Order::new(), None, 0, 10);
         rows.into_iter().map(|index| tenant.row(index).id().to_owned()).collect::<Vec<_>>()
     };
-    let id = |name: &str| scope.ids.id(name, tenant.row(tenant.find(name).unwrap()).cells.number);
+    let id = |name: &str| scope.ids.id(name, tenant.row(tenant.find(name).unwrap()).number);
     assert_eq!(found(&format!("id eq {}", id("d7"))), ["d7"]);
     assert_eq!(found(&format!("id in ({}, 1, {}, {})", id("d7"), id("d14"), id("d7"))), ["d14", "d7"]);
     assert_eq!(found(&format!("id eq {} and uuid eq 'd14'", id("d7"))), [""; 0]);

@@ -46,8 +46,8 @@ pub struct Source {
 impl Source {
     /// A device of a tenant; its name while it is there.
     pub fn of(fleet: &Fleet, tenant: &str, origin: &str, id: &str) -> Source {
-        let listed = fleet.get(&format!("{tenant}/{id}"));
-        let name = listed.and_then(|listed| listed.name.map(Into::into));
+        let known = fleet.tenant(tenant).and_then(|known| Some(known.row(known.find(id)?)));
+        let name = known.and_then(|row| row.name()).map(str::to_owned);
         Source { id: id.to_owned(), own: address_of(origin, id), name }
     }
 }
@@ -207,13 +207,13 @@ impl Wanted {
         app: &App,
         tenant: &str,
         oldest_first: bool,
-        mut take: impl FnMut(&Output, &AlarmEvent) -> bool,
+        mut take: impl FnMut(Output) -> bool,
     ) -> Result<(), Problem> {
         // None occurred last before it occurred first.
         let span = (self.created.0, self.created.1.min(self.date.1));
         app.view.history.each_alarm(tenant, self.source.as_deref(), span, oldest_first, |output| {
-            let wanted = alarm_of(&output).filter(|alarm| self.takes(&output, alarm));
-            match wanted.is_none_or(|alarm| take(&output, alarm)) {
+            let is_wanted = alarm_of(&output).is_some_and(|alarm| self.takes(&output, alarm));
+            match !is_wanted || take(output) {
                 true => ControlFlow::Continue(()),
                 false => ControlFlow::Break(()),
             }
@@ -253,7 +253,7 @@ pub async fn list(State(app): State<App>, mut asked: Asked) -> Result<Json<Alarm
     let oldest_first = parameters.flag("revert")?;
     app.beside(move |app| {
         let mut page = Collected::new();
-        wanted.each(app, &tenant, oldest_first, |output, _| page.take(&paging, || output.clone()))?;
+        wanted.each(app, &tenant, oldest_first, |output| page.take(&paging, || output))?;
         let frame = paging.frame(page.has_next, page.seen);
         // One look at what is known for all of them, and none while the past is read: the follower waits meanwhile.
         let state = app.view.state();
@@ -269,7 +269,7 @@ pub async fn count(State(app): State<App>, asked: Asked) -> Result<Json<u64>, Pr
     let wanted = Wanted::take(&mut parameters, app.clock.now())?;
     app.beside(move |app| {
         let mut count = 0;
-        wanted.each(app, &tenant, false, |_, _| {
+        wanted.each(app, &tenant, false, |_| {
             count += 1;
             true
         })?;
@@ -365,7 +365,8 @@ pub async fn put_all(
     };
     app.beside(move |app| {
         let (mut meant, mut matched) = (Vec::new(), 0u64);
-        wanted.each(app, &tenant, false, |output, alarm| {
+        wanted.each(app, &tenant, false, |output| {
+            let Some(alarm) = alarm_of(&output) else { return true };
             matched += u64::from(alarm.state != AlarmState::Cleared);
             if from.contains(&alarm.state) {
                 let key = format!("{}/{}", output.tenant, output.device_id);

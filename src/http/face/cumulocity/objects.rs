@@ -16,7 +16,7 @@ use crate::http::face::Asked;
 use crate::http::page::address::encoded;
 use crate::http::problem::{self, Problem};
 use crate::http::shapes::time;
-use crate::query::cells::Time;
+use crate::query::cells::{Facts, Time};
 use crate::query::filter::Sort;
 use crate::query::fleet::Listed;
 use crate::query::list::Request;

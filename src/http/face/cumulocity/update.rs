@@ -17,6 +17,7 @@ use crate::http::commands::{
 };
 use crate::http::face::Asked;
 use crate::http::problem::{self, Problem};
+use crate::query::cells::Facts;
 use crate::query::fleet::Listed;
 
 /// Who sends this speaks for a device, and is not it (C10).

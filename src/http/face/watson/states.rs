@@ -14,7 +14,7 @@ use crate::http::app::{App, Parameters};
 use crate::http::face::{Asked, time_of};
 use crate::http::problem::{self, Problem};
 use crate::http::shapes::time;
-use crate::query::cells::Time;
+use crate::query::cells::{Facts, Time};
 use crate::query::filter::{BadFilter, Filter, Sort};
 use crate::query::fleet::Listed;
 use crate::query::list::{Cursor, Page, Request};
