@@ -208,11 +208,6 @@ pub const QUESTIONS: &[Question] = &[
         "&$filter=last_connectivity_event%20ne%20null&$orderby=last_connectivity_event%20desc"
     ),
     balena!("changed last, first", "&sort=-lastUpdated", "&$orderby=modified_at%20desc"),
-    balena!(
-        "of a status, by name",
-        "&overall=UPDATING&sort=-lastUpdated",
-        "&$filter=overall_status%20eq%20%27updating%27&$orderby=device_name%20asc"
-    ),
     balena_count!("how many", "", ""),
     balena_count!(
         "how many of a status",

@@ -3,8 +3,9 @@
 
 use std::hint::black_box;
 
-use super::cells::{Cells, Facts, LAST_ACTIVITY, Moment, TIMES, Time};
+use super::cells::{Cells, Facts, LAST_ACTIVITY, Moment, TIMES, Time, VPN};
 use crate::domain::clocks::Clocks;
+use crate::domain::facet::Connection;
 
 /// Rows of a chunk: a tenant grows by so many at most, so that little room is wasted. Small in tests, whose fleets are
 /// small: they go through several, and with several threads.
@@ -222,8 +223,9 @@ pub struct Chunk {
     pub labels: Vec<u32>,
     /// First bytes of names.
     heads: Vec<u32>,
-    /// When the tunnel came or went. Empty while nobody here ever had one: in most fleets nobody has.
-    tunnels: Vec<Moment>,
+    /// When each was last seen to come or to go: by its tunnel, or if it never had one, by its client session. Empty while
+    /// nobody here ever had a tunnel, as in most fleets: then the times of sessions tell.
+    moved: Vec<Moment>,
 }
 
 /// A device in its columns.
@@ -267,14 +269,10 @@ impl Chunk {
         &self.times[time as usize]
     }
 
-    /// When tunnels came or went; empty if nobody here ever had one.
-    pub fn tunnels(&self) -> &[Moment] {
-        &self.tunnels
-    }
-
-    /// When the tunnel of a row's device came or went; never, if it had none.
-    pub fn tunnel(&self, at: usize) -> Moment {
-        self.tunnels.get(at).copied().unwrap_or_default()
+    /// When each was last seen to come or to go: by its tunnel, or if it never had one, by its client session. `None` while
+    /// nobody here ever had a tunnel: then it is the later one of connect and disconnect.
+    pub fn moved(&self) -> Option<&[Moment]> {
+        (!self.moved.is_empty()).then_some(&*self.moved)
     }
 
     /// Sets what is known of a row's device, but for its texts.
@@ -286,11 +284,15 @@ impl Chunk {
         self.heads[at] = cells.name_head;
         let row = &mut self.rows[at];
         (row.number, row.minutes) = (cells.number, cells.minutes);
-        if tunnel != Moment::default() && self.tunnels.is_empty() {
-            self.tunnels.resize(CHUNK, Moment::default());
+        let has_tunnel = VPN.of(cells.word) != Connection::Unknown as usize;
+        if has_tunnel && self.moved.is_empty() {
+            self.moved = (0..CHUNK)
+                .map(|at| if at < self.len() { self.at(at).session() } else { Moment::default() })
+                .collect();
         }
-        if let Some(known) = self.tunnels.get_mut(at) {
-            *known = tunnel;
+        let moved = if has_tunnel { tunnel } else { self.at(at).session() };
+        if let Some(known) = self.moved.get_mut(at) {
+            *known = moved;
         }
     }
 
@@ -383,9 +385,15 @@ impl At<'_> {
         self.chunk.heads[self.at]
     }
 
-    /// When its tunnel came or went; never, if it had none.
-    pub fn tunnel(&self) -> Moment {
-        self.chunk.tunnel(self.at)
+    /// When its client session came or went.
+    fn session(&self) -> Moment {
+        let (came, went) = (self.time(Time::LastConnect), self.time(Time::LastDisconnect));
+        if came.rank() < went.rank() { went } else { came }
+    }
+
+    /// When it was last seen to come or to go: by its tunnel, or if it never had one, by its client session.
+    pub fn moved(&self) -> Moment {
+        self.chunk.moved.get(self.at).copied().unwrap_or_else(|| self.session())
     }
 
     /// All of it.

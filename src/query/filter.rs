@@ -402,6 +402,11 @@ impl Filter {
         self.texts.iter().filter(|term| term.of == of).all(|term| term.takes(text))
     }
 
+    /// Whether it asks how id or name begin.
+    pub fn asks_for_begins(&self) -> bool {
+        self.id_prefix.is_some() || self.name_prefix.is_some() || self.search.is_some()
+    }
+
     /// Whether id or name must look otherwise than by how they begin.
     pub fn asks_for_patterns(&self) -> bool {
         self.texts.iter().any(|term| term.of != Text::Type)

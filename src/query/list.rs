@@ -218,13 +218,16 @@ pub fn list(tenant: &Tenant, request: &Request) -> Page {
     let Request { filter, or, counts, skip, .. } = request;
     let filters: Vec<&Filter> = std::iter::once(filter).chain(or).collect();
     let is_open = filters.iter().any(|filter| **filter == Filter::default());
-    // Ids that begin alike lie together, wherever that is.
-    let is_near = !is_open && filter.id_prefix.is_none();
-    let is_walked = request.sort == Sort::Id && request.uncounted && !counts && is_near;
+    let is_walked = request.sort == Sort::Id && request.uncounted && !counts && !is_open;
     let walked = || {
-        let filters: Vec<_> = filters.iter().map(|filter| tenant.prepare(filter)).collect();
-        let takes = |index| filters.iter().any(|filter| filter.takes(tenant, index));
-        walk(tenant, behind, skip.saturating_add(wanted), takes)
+        let prepared: Vec<_> = filters.iter().map(|filter| tenant.prepare(filter)).collect();
+        let takes = |index| prepared.iter().any(|filter| filter.takes(tenant, index));
+        let end = skip.saturating_add(wanted);
+        if filters.iter().all(|filter| !filter.asks_for_begins()) {
+            return walk(tenant.behind(behind), end, takes);
+        }
+        let [filter] = *filters else { return None };
+        walk(tenant.behind_of(filter, behind)?, end, takes)
     };
     let (matched, tally, mut page) = match (request.sort, is_walked.then(walked).flatten()) {
         (_, Some(rows)) => (0, None, rows.into_iter().skip(*skip).collect()),
@@ -273,19 +276,17 @@ fn rank(at: Moment, is_descending: bool) -> u64 {
 }
 
 /// So many rows are looked at one by one, each of them a wait for memory, before a scan of all is the better way.
-const WALK_MAX: usize = if cfg!(test) { 64 } else { 1_024 };
+const WALK_MAX: usize = if cfg!(test) { 64 } else { 512 };
 
-/// The first rows behind an id, if so many are found at their place in the order, without a look at all the others.
+/// The first of these rows that are wanted, if so many are found without a look at all of them.
 pub fn walk(
-    tenant: &Tenant,
-    behind: &str,
+    mut rows: impl Iterator<Item = u32>,
     wanted: usize,
     mut takes: impl FnMut(u32) -> bool,
 ) -> Option<Vec<u32>> {
     if wanted > WALK_MAX {
         return None;
     }
-    let mut rows = tenant.behind(behind);
     let found: Vec<u32> = rows.by_ref().take(WALK_MAX).filter(|index| takes(*index)).take(wanted).collect();
     (found.len() == wanted || rows.next().is_none()).then_some(found)
 }

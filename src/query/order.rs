@@ -1,6 +1,7 @@
 //! Rows in the order of a text: what narrows a filter down before rows are looked at.
 
 use std::cmp::Ordering;
+use std::hint::black_box;
 
 /// Rows of a block: an insertion moves so many at most. Small in tests, whose orders are short.
 const BLOCK: usize = if cfg!(test) { 4 } else { 1024 };
@@ -25,6 +26,45 @@ impl Order {
         let block = self.blocks.partition_point(|block| is_before(block[0])).saturating_sub(1);
         let at = self.blocks.get(block).map_or(0, |rows| rows.partition_point(|row| is_before(*row)));
         self.normal(Place { block, at })
+    }
+
+    /// The places of so many things, each as [`Order::place`] has it, step by step together: rows that are looked at next
+    /// are touched first.
+    pub fn places(
+        &self,
+        count: usize,
+        touch: impl Fn(u32) -> usize,
+        is_before: impl Fn(usize, u32) -> bool,
+    ) -> Vec<Place> {
+        // Bounds of each: the first that may not be before, and the first that is not.
+        let search = |bounds: &mut [(usize, usize)], row: &dyn Fn(usize, usize) -> u32| {
+            let mut rows: Vec<(usize, usize, u32)> = Vec::with_capacity(count);
+            loop {
+                rows.clear();
+                for (one, (low, high)) in bounds.iter().enumerate().filter(|(_, (low, high))| low < high) {
+                    let middle = low.midpoint(*high);
+                    rows.push((one, middle, row(one, middle)));
+                }
+                if rows.is_empty() {
+                    return;
+                }
+                black_box(rows.iter().fold(0, |sum, (.., row)| sum ^ touch(*row)));
+                for (one, middle, row) in &rows {
+                    match is_before(*one, *row) {
+                        true => bounds[*one].0 = middle + 1,
+                        false => bounds[*one].1 = *middle,
+                    }
+                }
+            }
+        };
+        let mut blocks = vec![(0, self.blocks.len()); count];
+        search(&mut blocks, &|_, block| self.blocks[block][0]);
+        let block = |one: usize| blocks[one].0.saturating_sub(1);
+        let rows = |one: usize| self.blocks.get(block(one)).map_or(0, Vec::len);
+        let mut within: Vec<(usize, usize)> = (0..count).map(|one| (0, rows(one))).collect();
+        search(&mut within, &|one, at| self.blocks[block(one)][at]);
+        let place = |one: usize| self.normal(Place { block: block(one), at: within[one].0 });
+        (0..count).map(place).collect()
     }
 
     /// The end of one block is the beginning of the next.
@@ -173,6 +213,9 @@ mod tests {
             prop_assert_eq!(order.from(first).collect::<Vec<_>>(), sorted.clone());
             let (from, to) = (limits.0.min(limits.1), limits.0.max(limits.1));
             let places = (order.place(|row| row < from), order.place(|row| row < to));
+            let all = order.places(45, |row| row as usize, |one, row| row < one as u32);
+            let one_by_one: Vec<Place> = (0..45).map(|one| order.place(|row| row < one)).collect();
+            prop_assert_eq!(all, one_by_one);
             let wanted: Vec<u32> = sorted.into_iter().filter(|row| (from..to).contains(row)).collect();
             prop_assert_eq!(order.count(places), wanted.len());
             prop_assert_eq!(order.between(places).collect::<Vec<_>>(), wanted);

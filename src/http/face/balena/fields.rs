@@ -313,8 +313,8 @@ pub struct Seen<'r> {
     pub name: Option<&'r str>,
     /// Its type.
     pub device_type: Option<&'r str>,
-    /// When its tunnel came or went.
-    pub tunnel: Moment,
+    /// When it was last seen to come or to go.
+    pub moved: Moment,
 }
 
 impl<'r> Seen<'r> {
@@ -326,7 +326,7 @@ impl<'r> Seen<'r> {
             id: row.id(),
             name: row.name(),
             device_type: tenant.type_of(at.device_type()),
-            tunnel: at.tunnel(),
+            moved: at.moved(),
         }
     }
 
@@ -357,7 +357,7 @@ impl Scope<'_> {
             D::IsFrozen => Val::Bool(false),
             D::IsOnline | D::IsConnectedToVpn => Val::Bool(status::has_tunnel(cells)),
             D::LastVpnEvent | D::LastConnectivityEvent | D::ModifiedAt => {
-                Val::of_time(Moment::of_rank(rank(field, cells, seen.tunnel)).time())
+                Val::of_time(Moment::of_rank(rank(field, cells, seen.moved)).time())
             }
             D::ApiHeartbeatState => Val::Text(heartbeat(cells).into()),
             D::OverallStatus => Val::Text(status::overall_status(self.version, cells).into()),
@@ -394,14 +394,11 @@ impl Scope<'_> {
 ///
 /// `last_connectivity_event` is that of the tunnel (balena B06); of a device that never had one, of its client session.
 #[inline]
-pub fn rank(time: DeviceField, facts: &impl Facts, tunnel: Moment) -> u64 {
-    let of = |time: Time| facts.time(time).rank();
+pub fn rank(time: DeviceField, facts: &impl Facts, moved: Moment) -> u64 {
     match time {
-        DeviceField::ModifiedAt => of(Time::LastUpdated),
-        DeviceField::LastConnectivityEvent if !has_had_tunnel(facts.word()) => {
-            of(Time::LastConnect).max(of(Time::LastDisconnect))
-        }
-        _ => tunnel.rank(),
+        DeviceField::ModifiedAt => facts.time(Time::LastUpdated).rank(),
+        DeviceField::LastVpnEvent if !has_had_tunnel(facts.word()) => 0,
+        _ => moved.rank(),
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::fields::{DeviceField, Field, Scope, Seen, Val, rank};
 use super::predicate::{Memory, Only, Predicate};
-use crate::query::cells::{Cells, Facts, Moment, head_of};
+use crate::query::cells::{Cells, Facts, Moment, Time, head_of};
 use crate::query::columns::{Found, RowSet};
 use crate::query::filter::Filter;
 use crate::query::first::First;
@@ -25,7 +25,7 @@ pub struct Kept {
     id: Box<str>,
     name: Option<Box<str>>,
     device_type: Option<Arc<str>>,
-    tunnel: Moment,
+    moved: Moment,
 }
 
 impl Kept {
@@ -37,7 +37,7 @@ impl Kept {
             id: listed.id,
             name: listed.name,
             device_type: listed.device_type,
-            tunnel: tenant.at(index).tunnel(),
+            moved: tenant.at(index).moved(),
         }
     }
 
@@ -47,7 +47,7 @@ impl Kept {
             id: &self.id,
             name: self.name.as_deref(),
             device_type: self.device_type.as_deref(),
-            tunnel: self.tunnel,
+            moved: self.moved,
         }
     }
 }
@@ -90,7 +90,7 @@ impl Search<'_> {
             return None;
         }
         let mut memory = Memory::default();
-        walk(self.tenant, behind, wanted, |index| self.takes(index, &mut memory))
+        walk(self.tenant.behind(behind), wanted, |index| self.takes(index, &mut memory))
     }
 
     /// Goes through the rows that satisfy the filter: by several threads, each with what `begin` makes.
@@ -163,17 +163,22 @@ impl Search<'_> {
         }
         let wanted = skip.saturating_add(limit);
         if let Some((time, is_descending)) = by_time(order) {
-            let after =
-                after.map(|kept| (time_key(time, is_descending, &kept.cells, kept.tunnel), &*kept.id));
-            let parts = self.scan(
-                || First::new(wanted, after),
-                |first, found| {
-                    first.add(found, |at| {
-                        let at = found.chunk.at(at);
-                        time_key(time, is_descending, &at, at.tunnel())
-                    });
-                },
-            );
+            let key = |rank| time_key(rank, is_descending);
+            let after = after.map(|kept| (key(rank(time, &kept.cells, kept.moved)), &*kept.id));
+            let add = |first: &mut First<'_>, found: &Found<'_>| {
+                let chunk = found.chunk;
+                match (time, chunk.moved()) {
+                    (DeviceField::ModifiedAt, _) => {
+                        let times = chunk.times(Time::LastUpdated);
+                        first.add(found, |at| key(times[at].rank()));
+                    }
+                    (DeviceField::LastConnectivityEvent, Some(moved)) => {
+                        first.add(found, |at| key(moved[at].rank()));
+                    }
+                    _ => first.add(found, |at| key(rank(time, &chunk.at(at), chunk.at(at).moved()))),
+                }
+            };
+            let parts = self.scan(|| First::new(wanted, after), add);
             let all = parts.reduce(|mut all, more| {
                 all.join(more);
                 all
@@ -207,10 +212,10 @@ fn by_time(order: &Order) -> Option<(DeviceField, bool)> {
     }
 }
 
-/// A number in the order of a time: what is not there comes last.
+/// A number in the order of a time, by its rank: what is not there comes last.
 #[inline]
-fn time_key(time: DeviceField, is_descending: bool, facts: &impl Facts, tunnel: Moment) -> u64 {
-    let key = rank(time, facts, tunnel).wrapping_sub(1);
+fn time_key(rank: u64, is_descending: bool) -> u64 {
+    let key = rank.wrapping_sub(1);
     if is_descending { !key } else { key }
 }
 
@@ -230,7 +235,7 @@ impl<'f> Compared<'f> {
     fn new(search: &'f Search<'f>, order: &'f Order, after: Option<&'f Kept>, wanted: usize) -> Compared<'f> {
         let mut first = Compared { search, order, after: None, wanted, rows: Vec::new(), last: None };
         first.after = after.map(|kept| {
-            let key = first.key(&kept.cells, kept.cells.name_head, kept.tunnel, || &kept.id);
+            let key = first.key(&kept.cells, kept.cells.name_head, kept.moved, || &kept.id);
             (key, kept.seen())
         });
         first
@@ -245,14 +250,14 @@ impl<'f> Compared<'f> {
     }
 
     /// A number in the order of the first property, as far as a number tells it: texts lie elsewhere.
-    fn key(&self, facts: &impl Facts, head: u32, tunnel: Moment, id: impl Fn() -> &'f str) -> u64 {
+    fn key(&self, facts: &impl Facts, head: u32, moved: Moment, id: impl Fn() -> &'f str) -> u64 {
         use DeviceField::{DeviceName, LastConnectivityEvent, LastVpnEvent, ModifiedAt};
         let (key, is_descending) = match self.order.first() {
             Some((
                 Field::Device(time @ (LastVpnEvent | LastConnectivityEvent | ModifiedAt)),
                 is_descending,
             )) => {
-                return time_key(*time, *is_descending, facts, tunnel);
+                return time_key(rank(*time, facts, moved), *is_descending);
             }
             Some((Field::Device(DeviceName), is_descending)) => {
                 (if head == 0 { head_of(id()) } else { head }, *is_descending)
@@ -264,7 +269,7 @@ impl<'f> Compared<'f> {
 
     fn key_of(&self, index: u32) -> u64 {
         let at = self.search.tenant.at(index);
-        self.key(&at, at.name_head(), at.tunnel(), || self.search.tenant.row(index).id())
+        self.key(&at, at.name_head(), at.moved(), || self.search.tenant.row(index).id())
     }
 
     fn compare_rows(&self, (a_key, a): (u64, u32), (b_key, b): (u64, u32)) -> Ordering {

@@ -349,22 +349,24 @@ impl Bound {
         if self.time == DeviceField::ModifiedAt {
             return rows.retain(chunk.times(Time::LastUpdated), |at| self.takes(at.rank()));
         }
-        let mut tunnelled = rows.clone();
-        if self.time == DeviceField::LastConnectivityEvent {
-            tunnelled.retain(&chunk.words, has_had_tunnel);
-            rows.without(&tunnelled);
-            let ends = chunk.times(Time::LastDisconnect);
-            rows.retain_with(chunk.times(Time::LastConnect), |at, came| {
-                self.takes(came.rank().max(ends[at].rank()))
-            });
-        } else {
-            *rows = Selection::default();
+        let mut others = Selection::default();
+        if self.time == DeviceField::LastVpnEvent {
+            // Whoever never had a tunnel: never.
+            others.clone_from(rows);
+            rows.retain(&chunk.words, has_had_tunnel);
+            others.without(rows);
+            others.retain_at(|_| self.takes(0));
         }
-        match chunk.tunnels() {
-            [] => tunnelled.retain_at(|_| self.takes(0)),
-            tunnels => tunnelled.retain(tunnels, |at| self.takes(at.rank())),
+        match chunk.moved() {
+            Some(moved) => rows.retain(moved, |at| self.takes(at.rank())),
+            None => {
+                let went = chunk.times(Time::LastDisconnect);
+                rows.retain_with(chunk.times(Time::LastConnect), |at, came| {
+                    self.takes(came.rank().max(went[at].rank()))
+                });
+            }
         }
-        rows.join(&tunnelled);
+        rows.join(&others);
     }
 
     #[inline]
@@ -385,7 +387,7 @@ pub enum Only {
 /// What was decided for combinations of statuses, each at a place of its own or in the place of another, and for types.
 #[derive(Debug)]
 pub struct Memory {
-    words: Vec<(u64, Decided)>,
+    words: Box<[(u64, Decided); REMEMBERED]>,
     types: Vec<Decided>,
 }
 
@@ -398,7 +400,7 @@ enum Decided {
 
 impl Default for Memory {
     fn default() -> Memory {
-        Memory { words: vec![(0, Decided::NotYet); REMEMBERED], types: Vec::new() }
+        Memory { words: Box::new([(0, Decided::NotYet); REMEMBERED]), types: Vec::new() }
     }
 }
 
@@ -433,7 +435,16 @@ impl Predicate {
             && field.shape() == Shape::Time
             && let Some(bound) = Bound::new(*time, *op, value)
         {
-            self.bounds.push(bound);
+            match self
+                .bounds
+                .iter_mut()
+                .find(|known| known.time == bound.time && known.wanted && bound.wanted)
+            {
+                Some(known) => {
+                    (known.from, known.below) = (known.from.max(bound.from), known.below.min(bound.below));
+                }
+                None => self.bounds.push(bound),
+            }
             return;
         }
         self.note(&test);
@@ -495,7 +506,7 @@ impl Predicate {
         let at = tenant.at(index);
         (self.word.is_empty() || self.takes_word(scope, at.word(), memory))
             && (self.of_type.is_empty() || self.takes_type(scope, tenant, at.device_type(), memory))
-            && self.bounds.iter().all(|bound| bound.takes(rank(bound.time, &at, at.tunnel())))
+            && self.bounds.iter().all(|bound| bound.takes(rank(bound.time, &at, at.moved())))
             && (self.rest.is_empty() || self.takes_rest(scope, tenant, index))
     }
 
@@ -536,7 +547,7 @@ impl Predicate {
     #[cold]
     fn decide(&self, scope: &Scope<'_>, word: u64, place: &mut (u64, Decided)) -> bool {
         let cells = Cells { word, ..Cells::default() };
-        let seen = Seen { cells, id: "", name: None, device_type: None, tunnel: Default::default() };
+        let seen = Seen { cells, id: "", name: None, device_type: None, moved: Default::default() };
         let decided = self.word.iter().all(|test| test.holds(&|field| scope.of_device(field, &seen)));
         *place = (word, Decided::of(decided));
         decided
@@ -555,7 +566,7 @@ impl Predicate {
     fn decide_type(&self, scope: &Scope<'_>, tenant: &Tenant, number: u32, memory: &mut Memory) -> bool {
         let device_type = tenant.type_of(number);
         let seen =
-            Seen { cells: Cells::default(), id: "", name: None, device_type, tunnel: Default::default() };
+            Seen { cells: Cells::default(), id: "", name: None, device_type, moved: Default::default() };
         let decided = self.of_type.iter().all(|test| test.holds(&|field| scope.of_device(field, &seen)));
         let number = number as usize;
         if memory.types.len() <= number {

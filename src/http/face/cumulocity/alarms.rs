@@ -46,9 +46,22 @@ pub struct Source {
 impl Source {
     /// A device of a tenant; its name while it is there.
     pub fn of(fleet: &Fleet, tenant: &str, origin: &str, id: &str) -> Source {
-        let known = fleet.tenant(tenant).and_then(|known| Some(known.row(known.find(id)?)));
-        let name = known.and_then(|row| row.name()).map(str::to_owned);
-        Source { id: id.to_owned(), own: address_of(origin, id), name }
+        let name = fleet.tenant(tenant).and_then(|known| known.row(known.find(id)?).name());
+        Source { id: id.to_owned(), own: address_of(origin, id), name: name.map(str::to_owned) }
+    }
+
+    /// Those that outputs of a tenant are of, in their order: looked up together.
+    fn all(fleet: &Fleet, tenant: &str, origin: &str, outputs: &[Output]) -> Vec<Source> {
+        let ids: Vec<&str> = outputs.iter().map(|output| &*output.device_id).collect();
+        let names: Vec<Option<String>> = match fleet.tenant(tenant) {
+            None => vec![None; ids.len()],
+            Some(known) => {
+                let name = |row: Option<u32>| known.row(row?).name().map(str::to_owned);
+                known.find_all(&ids).into_iter().map(name).collect()
+            }
+        };
+        let all = ids.into_iter().zip(names);
+        all.map(|(id, name)| Source { id: id.to_owned(), own: address_of(origin, id), name }).collect()
     }
 }
 
@@ -103,7 +116,7 @@ impl AlarmId {
 
 impl AlarmShape {
     /// Of what is kept of an alarm; `None` if that is something else.
-    fn of(fleet: &Fleet, origin: &str, output: &Output) -> Option<AlarmShape> {
+    fn of(source: Source, origin: &str, output: &Output) -> Option<AlarmShape> {
         let alarm = alarm_of(output)?;
         let id = AlarmId {
             device_id: output.device_id.clone(),
@@ -115,7 +128,7 @@ impl AlarmShape {
             own: format!("{origin}{ALARMS}/{id}"),
             id,
             alarm_type: type_of(alarm),
-            source: Source::of(fleet, &output.tenant, origin, &output.device_id),
+            source,
             severity: alarm.severity.word(),
             status: alarm.state.word(),
             text: alarm.text.to_string(),
@@ -256,8 +269,9 @@ pub async fn list(State(app): State<App>, mut asked: Asked) -> Result<Json<Alarm
         wanted.each(app, &tenant, oldest_first, |output| page.take(&paging, || output))?;
         let frame = paging.frame(page.has_next, page.seen);
         // One look at what is known for all of them, and none while the past is read: the follower waits meanwhile.
-        let state = app.view.state();
-        let alarms = page.items.iter().filter_map(|output| AlarmShape::of(&state.fleet, &origin, output));
+        let sources = Source::all(&app.view.state().fleet, &tenant, &origin, &page.items);
+        let alarms = sources.into_iter().zip(&page.items);
+        let alarms = alarms.filter_map(|(source, output)| AlarmShape::of(source, &origin, output));
         Ok(Json(Alarms { alarms: alarms.collect(), frame }))
     })
     .await
@@ -289,7 +303,8 @@ fn found(app: &App, tenant: &str, id: &str) -> Result<(AlarmId, Output), Problem
 
 fn shape(app: &App, tenant: &str, origin: &str, id: &str) -> Result<AlarmShape, Problem> {
     let (_, output) = found(app, tenant, id)?;
-    let shape = AlarmShape::of(&app.view.state().fleet, origin, &output);
+    let source = Source::of(&app.view.state().fleet, tenant, origin, &output.device_id);
+    let shape = AlarmShape::of(source, origin, &output);
     shape.ok_or_else(|| problem::internal("an alarm is kept as something else"))
 }
 

@@ -300,13 +300,18 @@ impl Expr {
     }
 
     /// Its alternatives, each a list of terms that all must hold; `None`: there are too many.
-    fn alternatives(&self) -> Option<Vec<Vec<&Term>>> {
+    fn alternatives(&self) -> Option<Vec<Vec<Term>>> {
         match self {
-            Expr::Is(term) => Some(vec![vec![term]]),
+            Expr::Is(term) => Some(vec![vec![term.clone()]]),
             Expr::Any(any) => {
-                let mut found = Vec::new();
-                for one in any {
-                    found.extend(one.alternatives()?);
+                let mut found: Vec<Vec<Term>> = Vec::new();
+                for more in any {
+                    for more in more.alternatives()? {
+                        let is_joined = found.iter_mut().any(|one| join(one, &more));
+                        if !is_joined {
+                            found.push(more);
+                        }
+                    }
                     if found.len() > ALTERNATIVES_MAX {
                         return None;
                     }
@@ -314,7 +319,7 @@ impl Expr {
                 Some(found)
             }
             Expr::All(all) => {
-                let mut found: Vec<Vec<&Term>> = vec![Vec::new()];
+                let mut found: Vec<Vec<Term>> = vec![Vec::new()];
                 for one in all {
                     let more = one.alternatives()?;
                     if found.len() * more.len() > ALTERNATIVES_MAX {
@@ -322,13 +327,24 @@ impl Expr {
                     }
                     let mut both = Vec::with_capacity(found.len() * more.len());
                     for first in &found {
-                        both.extend(more.iter().map(|second| [&**first, second].concat()));
+                        both.extend(more.iter().map(|second| [&**first, &**second].concat()));
                     }
                     found = both;
                 }
                 Some(found)
             }
         }
+    }
+}
+
+/// Makes one alternative of two that ask for words of the same fact and for nothing else, if these are such.
+fn join(one: &mut [Term], other: &[Term]) -> bool {
+    match (one, other) {
+        ([Term::Words(name, words, true)], [Term::Words(same, more, true)]) if name == same => {
+            words.extend(more);
+            true
+        }
+        _ => false,
     }
 }
 
@@ -344,7 +360,7 @@ pub fn filters(expression: &Expr) -> Result<Vec<Filter>, Problem> {
     let mut filters = Vec::with_capacity(alternatives.len());
     for terms in alternatives {
         let mut filter = Filter::default();
-        terms.into_iter().try_for_each(|term| add(&mut filter, term))?;
+        terms.iter().try_for_each(|term| add(&mut filter, term))?;
         filters.push(filter);
     }
     if filters.is_empty() {
