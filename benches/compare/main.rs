@@ -76,7 +76,7 @@ impl Plan {
             partitions: number("PARTITIONS", 8, 8) as u32,
             rounds: number("ROUNDS", 1, 1) as usize,
             cpus: text("CPUS").unwrap_or_else(|| format!("0-{}", cores - 1)),
-            peers: peers.split_whitespace().map(named).collect(),
+            peers: peers.split_whitespace().filter(|name| *name != "none").map(named).collect(),
             peer: text("PEER").map(PathBuf::from),
             java: text("PEER_JAVA").unwrap_or_else(|| "-Xms1g -Xmx1g -XX:+UseParallelGC".to_owned()),
             workers: number("WORKERS", 0, 0) as usize,
