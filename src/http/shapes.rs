@@ -17,10 +17,11 @@ use crate::query::fleet::Listed;
 use crate::query::list::Page;
 use crate::query::view::{Standing, View};
 use crate::wire::output::{self, Format, Output};
+use crate::wire::rfc3339;
 
 /// A time, or nothing.
 pub fn time(at: Timestamp) -> Option<String> {
-    at.known().map(|at| at.to_string())
+    at.known().map(rfc3339::text)
 }
 
 /// A device as lists and the live feed tell it.

@@ -87,6 +87,16 @@ fn civil_from_days(days: i64) -> (i64, i64, i64) {
     if month < 10 { (year, month + 3, day) } else { (year + 1, month - 9, day) }
 }
 
+/// The text of a time, as [`write`] writes it.
+///
+/// # Panics
+/// Never: it is digits.
+pub fn text(time: Timestamp) -> String {
+    let mut out = Vec::with_capacity(24);
+    write(time, &mut out);
+    String::from_utf8(out).expect("it is digits")
+}
+
 /// Writes `YYYY-MM-DDTHH:MM:SS.fffZ`, as [`Timestamp`]'s `Display` does, several times as fast. The time must have
 /// happened.
 pub fn write(time: Timestamp, out: &mut Vec<u8>) {

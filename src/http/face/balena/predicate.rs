@@ -388,7 +388,8 @@ pub enum Only {
 #[derive(Debug)]
 pub struct Memory {
     words: Box<[(u64, Decided); REMEMBERED]>,
-    types: Vec<Decided>,
+    /// By number of the type; empty: not decided yet.
+    types: Vec<bool>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -505,7 +506,7 @@ impl Predicate {
     pub fn takes(&self, scope: &Scope<'_>, tenant: &Tenant, index: u32, memory: &mut Memory) -> bool {
         let at = tenant.at(index);
         (self.word.is_empty() || self.takes_word(scope, at.word(), memory))
-            && (self.of_type.is_empty() || self.takes_type(scope, tenant, at.device_type(), memory))
+            && (self.of_type.is_empty() || self.types(scope, tenant, memory)[at.device_type() as usize])
             && self.bounds.iter().all(|bound| bound.takes(rank(bound.time, &at, at.moved())))
             && (self.rest.is_empty() || self.takes_rest(scope, tenant, index))
     }
@@ -518,7 +519,8 @@ impl Predicate {
             rows.retain(&chunk.words, |word| self.takes_word(scope, word, memory));
         }
         if !self.of_type.is_empty() {
-            rows.retain(&chunk.types, |number| self.takes_type(scope, tenant, number, memory));
+            let types = self.types(scope, tenant, memory);
+            rows.retain(&chunk.types, |number| types[number as usize]);
         }
         for bound in &self.bounds {
             bound.narrow(chunk, rows);
@@ -553,27 +555,19 @@ impl Predicate {
         decided
     }
 
-    #[inline]
-    fn takes_type(&self, scope: &Scope<'_>, tenant: &Tenant, number: u32, memory: &mut Memory) -> bool {
-        match memory.types.get(number as usize) {
-            Some(Decided::Yes) => true,
-            Some(Decided::No) => false,
-            _ => self.decide_type(scope, tenant, number, memory),
+    /// Which types satisfy it, by their numbers.
+    fn types<'m>(&self, scope: &Scope<'_>, tenant: &Tenant, memory: &'m mut Memory) -> &'m [bool] {
+        if memory.types.is_empty() {
+            let numbers = tenant.types().map(|(number, ..)| number).max().unwrap_or(0);
+            let takes = |number| {
+                let device_type = tenant.type_of(number);
+                let (cells, moved) = Default::default();
+                let seen = Seen { cells, id: "", name: None, device_type, moved };
+                self.of_type.iter().all(|test| test.holds(&|field| scope.of_device(field, &seen)))
+            };
+            memory.types = (0..=numbers).map(takes).collect();
         }
-    }
-
-    #[cold]
-    fn decide_type(&self, scope: &Scope<'_>, tenant: &Tenant, number: u32, memory: &mut Memory) -> bool {
-        let device_type = tenant.type_of(number);
-        let seen =
-            Seen { cells: Cells::default(), id: "", name: None, device_type, moved: Default::default() };
-        let decided = self.of_type.iter().all(|test| test.holds(&|field| scope.of_device(field, &seen)));
-        let number = number as usize;
-        if memory.types.len() <= number {
-            memory.types.resize(number + 1, Decided::NotYet);
-        }
-        memory.types[number] = Decided::of(decided);
-        decided
+        &memory.types
     }
 }
 

@@ -9,6 +9,7 @@ use super::predicate::{Predicate, Test, check};
 use super::syntax::{self, Expand};
 use crate::domain::time::Timestamp;
 use crate::query::filter::BadFilter;
+use crate::wire::rfc3339;
 
 /// What can be expanded, for whoever wrote something else.
 const EXPANDED: &str = "of a device belongs_to__application and is_of__device_type; of an application organization, \
@@ -209,7 +210,7 @@ fn value(out: &mut String, value: &Val<'_>) {
         Val::Null => out.write_str("null"),
         Val::Bool(value) => write!(out, "{value}"),
         Val::Number(value) => write!(out, "{value}"),
-        Val::Time(at) => write!(out, "\"{at}\""),
+        Val::Time(at) => write!(out, "\"{}\"", rfc3339::text(*at)),
         Val::Text(text) if text.bytes().all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\') => {
             write!(out, "\"{text}\"")
         }

@@ -27,6 +27,7 @@ use crate::http::problem::{self, Problem};
 use crate::query::filter::BadFilter;
 use crate::query::fleet::Fleet;
 use crate::wire::output::Output;
+use crate::wire::rfc3339;
 
 /// Where alarms stand.
 pub const ALARMS: &str = "/alarm/alarms";
@@ -132,11 +133,11 @@ impl AlarmShape {
             severity: alarm.severity.word(),
             status: alarm.state.word(),
             text: alarm.text.to_string(),
-            time: alarm.last_at.to_string(),
-            creation_time: alarm.first_at.to_string(),
-            last_updated: output.effect.recorded_at.to_string(),
+            time: rfc3339::text(alarm.last_at),
+            creation_time: rfc3339::text(alarm.first_at),
+            last_updated: rfc3339::text(output.effect.recorded_at),
             count: alarm.count,
-            first_occurrence_time: (alarm.count > 1).then(|| alarm.first_at.to_string()),
+            first_occurrence_time: (alarm.count > 1).then(|| rfc3339::text(alarm.first_at)),
         })
     }
 }
