@@ -311,6 +311,15 @@ fn a_list_without_an_end_tells_everybody_once() {
         assert!(values.is_sorted_by(|a, b| a < b), "{query}: each once, in order");
     }
     assert_eq!(list(&bench, "/v7/device?$select=uuid&$skip=16990").len(), 10);
+    // Compressed, too, as the vendor's client asks, it comes to its end.
+    for coding in ["gzip", "zstd"] {
+        let url = format!("http://{}/v7/device?$select=uuid", bench.address());
+        let request = ureq::get(url).header("authorization", format!("Bearer {VIEWER}"));
+        let mut response = request.header("accept-encoding", coding).call().unwrap();
+        assert_eq!(response.headers()["content-encoding"], coding);
+        let bytes = response.body_mut().read_to_vec().unwrap_or_else(|error| panic!("{coding}: {error}"));
+        assert!(bytes.len() > 1_000, "{coding}: {} bytes", bytes.len());
+    }
     assert_eq!(list(&bench, "/v7/device?$select=uuid&$top=16500&$orderby=device_name desc").len(), 16_500);
 }
 

@@ -8,7 +8,7 @@ use axum::Json;
 use axum::body::Body;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use futures_util::stream;
+use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
 
 use super::Version;
@@ -139,7 +139,8 @@ pub async fn list(
         }
     });
     let begin = stream::once(async { Ok::<_, io::Error>(begin) });
-    Ok((kind, Body::from_stream(futures_util::StreamExt::chain(begin, rest))).into_response())
+    // Whatever compresses it asks once more behind its end.
+    Ok((kind, Body::from_stream(begin.chain(rest).fuse())).into_response())
 }
 
 /// How many there are: `{"d": 3}`.
