@@ -87,7 +87,7 @@ fn civil_from_days(days: i64) -> (i64, i64, i64) {
     if month < 10 { (year, month + 3, day) } else { (year + 1, month - 9, day) }
 }
 
-/// The text of a time, as [`write`] writes it.
+/// The text of a time, as [`write()`] writes it.
 ///
 /// # Panics
 /// Never: it is digits.
