@@ -139,7 +139,7 @@ fn a_device_is_told_field_for_field() {
             "last_connectivity_event": at(10), "last_vpn_event": at(10), "api_heartbeat_state": "online",
             "overall_status": "operational", "overall_progress": null, "status": "Idle",
             "download_progress": null, "provisioning_state": "", "provisioning_progress": null,
-            "modified_at": at(0),
+            "modified_at": at(0), "changed_api_heartbeat_state_on__date": at(50),
         })
     );
     let mut sixth = told.clone();
@@ -168,6 +168,31 @@ fn a_device_is_told_field_for_field() {
         ["/v7/device(uuid='nobody')", "/v7/device(17)", "/v7/application(17)", "/v7/organization(handle='x')"]
     {
         assert_eq!(list(&bench, nobody), [json!(null); 0], "{nobody}");
+    }
+}
+
+#[test]
+fn when_the_heartbeat_state_changed_is_told_where_it_is_asked_for() {
+    const CHANGED: &str = "changed_api_heartbeat_state_on__date";
+    let bench = fleet();
+    let past = get(&bench, "/v1/tenants/acme/devices/silent/history");
+    let changes = past["items"].as_array().expect("a list").iter();
+    let of_heartbeat = |change: &&Value| {
+        change["changes"].as_array().is_some_and(|all| all.iter().any(|one| one["facet"] == "heartbeat"))
+    };
+    let went = changes.filter(of_heartbeat).map(|change| change["at"].clone()).next().expect("it went offline");
+    assert_ne!(went, json!(at(20)), "not the poll, but the end of what it promised");
+    let told = list(&bench, &format!("/v7/device?$select=uuid,{CHANGED}&$filter=is_of__device_type/slug ne 'untyped'"));
+    let of = |device: &str| {
+        told.iter().find(|told| told["uuid"] == device).unwrap_or_else(|| panic!("{device}"))[CHANGED].clone()
+    };
+    assert_eq!([of("silent"), of(KITCHEN), of("mqtt-1")], [went, json!(at(50)), Value::Null]);
+    assert_eq!(list(&bench, "/v7/device?$filter=uuid in ('poll-only')")[0][CHANGED], json!(at(50)));
+    assert_eq!(list(&bench, "/v7/device?$top=1")[0].get(CHANGED), None, "nobody asked");
+    for asked in [format!("$filter={CHANGED} eq null"), format!("$orderby={CHANGED} desc")] {
+        let path = address(&format!("/v7/device?{asked}"));
+        let told = error(bench.call("GET", &path, Some(VIEWER), None), 400);
+        assert!(told.contains("is read from the past of each device: it is told where $select names it"), "{told}");
     }
 }
 

@@ -22,7 +22,7 @@ crate::domain::event::words!(
         LastVpnEvent = "last_vpn_event", ApiHeartbeatState = "api_heartbeat_state", OverallStatus = "overall_status",
         OverallProgress = "overall_progress", Status = "status", DownloadProgress = "download_progress",
         ProvisioningState = "provisioning_state", ProvisioningProgress = "provisioning_progress",
-        ModifiedAt = "modified_at",
+        ModifiedAt = "modified_at", ChangedHeartbeat = "changed_api_heartbeat_state_on__date",
     }
 );
 
@@ -144,10 +144,27 @@ impl Resource {
         }
     }
 
-    /// The names of its properties, for whoever wrote another one.
-    pub fn names(self) -> String {
-        let names: Vec<&str> = self.fields().into_iter().map(Field::name).collect();
-        names.join(", ")
+    /// A property that there is not, in words that say which there are.
+    pub fn unknown(self, name: &str) -> String {
+        let known: Vec<&str> = self.fields().into_iter().map(Field::name).collect();
+        let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+        format!("{name:?} is no property of {} that is served; served are {known}", self.name())
+    }
+
+    /// One of its properties that things are found or put in order by.
+    ///
+    /// # Errors
+    /// There is none, or it is told only: in words that say so.
+    pub fn asked_by(self, name: &str) -> Result<Field, String> {
+        let field = self.field(name).ok_or_else(|| self.unknown(name))?;
+        if field.is_past() {
+            return Err(format!(
+                "{name} is read from the past of each {}: it is told where $select names it, and nothing is found or put \
+                 in order by it",
+                self.name()
+            ));
+        }
+        Ok(field)
     }
 }
 
@@ -179,7 +196,9 @@ impl Field {
             | Field::App(AppField::Id | AppField::Organization | AppField::IsFor)
             | Field::Kind(KindField::Id)
             | Field::Org(OrgField::Id) => Shape::Number,
-            Field::Device(D::LastConnectivityEvent | D::LastVpnEvent | D::ModifiedAt) => Shape::Time,
+            Field::Device(D::LastConnectivityEvent | D::LastVpnEvent | D::ModifiedAt | D::ChangedHeartbeat) => {
+                Shape::Time
+            }
             _ => Shape::Text,
         }
     }
@@ -191,6 +210,11 @@ impl Field {
             Field::Device(DeviceField::BelongsTo | DeviceField::IsOf)
                 | Field::App(AppField::Organization | AppField::IsFor)
         )
+    }
+
+    /// Whether it is read from the past of a device, on disk: it can be told, but nothing is found or put in order by it.
+    pub fn is_past(self) -> bool {
+        self == Field::Device(DeviceField::ChangedHeartbeat)
     }
 
     /// The small facts that it is made of, as bits of a row's word.
@@ -249,7 +273,8 @@ pub enum Val<'v> {
 }
 
 impl Val<'_> {
-    fn of_time(at: Timestamp) -> Val<'static> {
+    /// A time; null for never.
+    pub fn of_time(at: Timestamp) -> Val<'static> {
         at.known().map_or(Val::Null, Val::Time)
     }
 
@@ -359,6 +384,8 @@ impl Scope<'_> {
             D::LastVpnEvent | D::LastConnectivityEvent | D::ModifiedAt => {
                 Val::of_time(Moment::of_rank(rank(field, cells, seen.moved)).time())
             }
+            // It does not lie in memory: see `Field::is_past`.
+            D::ChangedHeartbeat => Val::Null,
             D::ApiHeartbeatState => Val::Text(heartbeat(cells).into()),
             D::OverallStatus => Val::Text(status::overall_status(self.version, cells).into()),
             D::OverallProgress => Val::of_percent(status::overall_progress(cells)),

@@ -243,7 +243,7 @@ impl Checker {
                 if !before.is_empty() {
                     here = self.behind(before, *at)?;
                 }
-                Term::Field(here.field(last).ok_or_else(|| unknown(here, last, *at))?)
+                Term::Field(here.asked_by(last).map_err(|message| Wrong { at: *at, message })?)
             }
             Operand::Text(text) => Term::Always(Val::Text(text.clone().into())),
             Operand::Number(number) => Term::Always(Val::Number(*number)),
@@ -291,12 +291,7 @@ impl Checker {
 }
 
 fn unknown(of: Resource, name: &str, at: usize) -> Wrong {
-    let known = of.names();
-    let known = if known.is_empty() { "none".to_owned() } else { known };
-    Wrong {
-        at,
-        message: format!("{name:?} is no property of {} that is served; served are {known}", of.name()),
-    }
+    Wrong { at, message: of.unknown(name) }
 }
 
 /// A filter of devices, taken apart: what is cheap is asked first.

@@ -18,12 +18,16 @@ use super::ids::DeviceIds;
 use super::predicate::{Memory, Predicate, Term, Test};
 use super::shown::{Expanded, Shown, filter, order, shown};
 use super::syntax::{self, Key, Op};
+use crate::domain::effect::EffectKind;
+use crate::domain::facet::{Facet, Heartbeat};
 use crate::domain::time::Timestamp;
 use crate::http::app::{App, Parameters};
 use crate::http::face::Asked;
 use crate::http::problem::Problem;
 use crate::query::filter::BadFilter;
 use crate::query::fleet::Tenant;
+use crate::query::history::Past;
+use crate::wire::output::Output;
 
 /// Devices that one pass over the fleet finds for a list without an end.
 const FOUND: usize = 16_384;
@@ -55,7 +59,7 @@ impl Question {
     ) -> Result<Question, Problem> {
         let Asked { tenant, mut parameters, .. } = asked;
         let (select, expand) = (parameters.take("$select")?, parameters.take("$expand")?);
-        let shown = shown(resource, select.as_deref(), expand.as_deref(), now)?;
+        let mut shown = shown(resource, select.as_deref(), expand.as_deref(), now)?;
         let text = parameters.take("$orderby")?;
         let order = text.map(|text| order(resource, &text)).transpose()?.unwrap_or_default();
         let limit = parameters.whole("$top", 0..=NUMBER_MAX)?.map(|top| top as usize);
@@ -66,6 +70,10 @@ impl Question {
             (Some(keyed), Some(test)) => Some(Test::And(vec![keyed, test])),
             (keyed, test) => keyed.or(test),
         };
+        // What is read from the past of each device is told of many only where it is asked for.
+        if resource == Resource::Device && select.is_none() && Predicate::of(test.clone()).only.is_none() {
+            shown.fields.retain(|field| !field.is_past());
+        }
         Ok(Question { tenant, version, resource, test, order, skip, limit, shown })
     }
 
@@ -120,7 +128,7 @@ pub async fn list(
         return app.beside(move |app| Ok(few(app, &question))).await;
     }
     let walk = Walk::new(Arc::new(question));
-    let (walk, first) = app.beside(move |app| Ok(walk.on(app))).await?;
+    let (walk, first) = app.beside(move |app| walk.on(app)).await?;
     let kind = [(header::CONTENT_TYPE, "application/json")];
     let begin = format!("{{\"d\":[{first}");
     if walk.is_over {
@@ -132,7 +140,7 @@ pub async fn list(
         if walk.is_over {
             return Some((Ok("]}".to_owned()), None));
         }
-        match app.beside(move |app| Ok(walk.on(app))).await {
+        match app.beside(move |app| walk.on(app)).await {
             Ok((walk, piece)) => Some((Ok(piece), Some((app, walk)))),
             // It breaks off, so that nobody takes it for the whole.
             Err(problem) => Some((Err(io::Error::other(problem.detail)), None)),
@@ -207,7 +215,10 @@ impl Walk {
     }
 
     /// The next piece.
-    fn on(mut self, app: &App) -> (Walk, String) {
+    ///
+    /// # Errors
+    /// The past of a device, where it is told, cannot be read.
+    fn on(mut self, app: &App) -> Result<(Walk, String), Problem> {
         let question = Arc::clone(&self.question);
         let predicate = Arc::clone(&self.predicate);
         let scope = question.scope(app);
@@ -215,7 +226,7 @@ impl Walk {
         let mut piece = String::new();
         let Some(tenant) = state.fleet.tenant(&question.tenant) else {
             self.is_over = true;
-            return (self, piece);
+            return Ok((self, piece));
         };
         let search = Search { scope: &scope, fleet: &state.fleet, tenant, predicate: &predicate };
         if self.found.len() == 0 {
@@ -228,6 +239,7 @@ impl Walk {
             self.found = rows.into_iter();
         }
         let mut memory = Memory::default();
+        let tells_past = question.shown.fields.iter().any(|field| field.is_past());
         for index in self.found.by_ref().take(WRITTEN) {
             // Since it was found it may have changed, or its row may be another's.
             if !search.takes(index, &mut memory) {
@@ -238,11 +250,31 @@ impl Walk {
             }
             self.has_told = true;
             let seen = Seen::of(tenant, index);
-            question.shown.write(&mut piece, &|field| scope.of_device(field, &seen), &[]);
+            let changed = if tells_past { heartbeat_changed(app, &question.tenant, &seen)? } else { Val::Null };
+            let value = |field: Field| {
+                if field.is_past() { changed.clone() } else { scope.of_device(field, &seen) }
+            };
+            question.shown.write(&mut piece, &value, &[]);
         }
         self.is_over &= self.found.len() == 0;
-        (self, piece)
+        Ok((self, piece))
     }
+}
+
+/// When the heartbeat state of a device last changed (balena B01): null if it never polled, or if that is longer ago than
+/// the past that is kept.
+fn heartbeat_changed(app: &App, tenant: &str, seen: &Seen<'_>) -> Result<Val<'static>, Problem> {
+    if seen.cells.facets().heartbeat == Heartbeat::Unknown {
+        return Ok(Val::Null);
+    }
+    let changes_it = |output: &Output| match &output.effect.kind {
+        EffectKind::Status(status) => status.changes.iter().any(|one| one.facet == Facet::Heartbeat),
+        _ => false,
+    };
+    let key = format!("{tenant}/{}", seen.id);
+    let always = (Timestamp::NEVER, Timestamp::MAX);
+    let (found, _) = app.view.history.of_device(Past::Status, &key, always, None, 1, changes_it)?;
+    Ok(found.first().map_or(Val::Null, |output| Val::of_time(output.effect.at)))
 }
 
 /// The names of the applications of a tenant, and the numbers of their types; or of the organization alone.

@@ -83,12 +83,7 @@ fn read(
 fn selected(of: Resource, text: &str) -> Result<Vec<Field>, BadFilter> {
     let mut fields = Vec::new();
     for name in text.split(',').map(str::trim) {
-        let field = of.field(name).ok_or_else(|| {
-            let known = of.names();
-            let message =
-                format!("{name:?} is no property of {} that is served; served are {known}", of.name());
-            BadFilter::new("$select", message)
-        })?;
+        let field = of.field(name).ok_or_else(|| BadFilter::new("$select", of.unknown(name)))?;
         if !fields.contains(&field) {
             fields.push(field);
         }
@@ -148,18 +143,11 @@ pub fn filter(of: Resource, text: &str, now: Timestamp) -> Result<Test, BadFilte
 /// Reads `$orderby` of a resource.
 ///
 /// # Errors
-/// A property that there is not.
+/// A property that there is not, or that is told only.
 pub fn order(of: Resource, text: &str) -> Result<Vec<(Field, bool)>, BadFilter> {
     let refused = |message: String| BadFilter::new("$orderby", message);
     let property = |(name, is_descending): (String, bool)| {
-        let field = of.field(&name).ok_or_else(|| {
-            refused(format!(
-                "{name:?} is no property of {} that is served; served are {}",
-                of.name(),
-                of.names()
-            ))
-        })?;
-        Ok((field, is_descending))
+        Ok((of.asked_by(&name).map_err(refused)?, is_descending))
     };
     syntax::order(text).map_err(refused)?.into_iter().map(property).collect()
 }
