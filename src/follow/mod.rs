@@ -68,6 +68,9 @@ pub struct Follower {
     pub foreign: u64,
 }
 
+/// Room for so many records at most is made before they are seen: the number is that of an entry.
+const RESERVED: u64 = 1 << 16;
+
 impl Follower {
     /// Begins with the first entry that is still there.
     pub fn new(partition: u32) -> Follower {
@@ -139,6 +142,7 @@ impl Follower {
             let place = (produced.topic as usize).wrapping_sub(1);
             let Some(cursor) = self.outputs.get_mut(place) else { continue };
             let topic = cursor.topic();
+            outputs.records[place].reserve(produced.count.min(RESERVED) as usize);
             while (outputs.records[place].len() as u64) < produced.count {
                 let Some(record) = cursor.peek(archive)? else { break };
                 let named = entry_of(topic, self.partition, record);

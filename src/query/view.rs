@@ -200,16 +200,20 @@ impl View {
     pub(super) fn apply(&self, partition: u32, followed: &Followed) -> Result<(), ViewError> {
         let entry = &followed.entry;
         let seq = entry.entry.seq;
-        let outputs = outputs_of(followed);
+        let live = self.state().partitions[partition as usize].caught_up;
         let mut batch = self.history.batch();
-        for (index, (_, output)) in outputs.iter().enumerate() {
-            batch.output(partition, seq, index, output);
+        let mut outputs = Vec::new();
+        for (index, (kind, output)) in outputs_of(followed).enumerate() {
+            batch.output(partition, seq, index, &output);
+            // Of what is long past only the outcomes of commands are asked for again.
+            if live || kind == OutputKind::Audit {
+                outputs.push((kind, output));
+            }
         }
         let changes = self.change(|state| -> Result<Vec<Change>, ViewError> {
             state.entry(partition, entry, followed.record.timestamp)?;
             let rows = &followed.outputs.records[place_of(Topic::State)];
             let mut changes: Vec<Change> = Vec::new();
-            let live = state.partitions[partition as usize].caught_up;
             for record in rows {
                 let key = record.key();
                 let before = if live { state.fleet.get(&key) } else { None };
@@ -415,21 +419,20 @@ fn place_of(topic: Topic) -> usize {
 
 /// What an entry told, in the order of topics. A record that cannot be read was written by a newer version; it is
 /// passed over, as any consumer would.
-fn outputs_of(followed: &Followed) -> Vec<(OutputKind, Output)> {
+fn outputs_of(followed: &Followed) -> impl Iterator<Item = (OutputKind, Output)> {
     const KINDS: [(Topic, OutputKind); 4] = [
         (Topic::Status, OutputKind::Status),
         (Topic::Alarms, OutputKind::Alarms),
         (Topic::ConnectionLog, OutputKind::ConnectionLog),
         (Topic::Audit, OutputKind::Audit),
     ];
-    let mut found = Vec::new();
-    for (topic, kind) in KINDS {
-        for record in &followed.outputs.records[place_of(topic)] {
+    KINDS.into_iter().flat_map(|(topic, kind)| {
+        let records = followed.outputs.records[place_of(topic)].iter();
+        records.filter_map(move |record| {
             let value = record.value.as_deref().unwrap_or_default();
-            found.extend(output::decode(kind, value).ok().map(|output| (kind, output)));
-        }
-    }
-    found
+            Some((kind, output::decode(kind, value).ok()?))
+        })
+    })
 }
 
 /// Gives the outputs to the devices that they are of.

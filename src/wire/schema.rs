@@ -22,6 +22,51 @@ pub(super) trait Fields: Copy + Sized + 'static {
     fn proto(self) -> &'static str;
 }
 
+/// The fields of a message that come from two tables.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Either<L, R> {
+    /// Of the first.
+    Left(L),
+    /// Of the second.
+    Right(R),
+}
+
+impl<L: Fields, R: Fields> Fields for Either<L, R> {
+    // Names are listed where an unknown field is refused, which here it is not.
+    const ALL: &'static [Self] = &[];
+    const STRICT: bool = false;
+    const ALTERNATIVES_FROM: u32 = u32::MAX;
+
+    fn number(self) -> u32 {
+        match self {
+            Either::Left(field) => field.number(),
+            Either::Right(field) => field.number(),
+        }
+    }
+
+    fn from_number(number: u32) -> Option<Self> {
+        L::from_number(number).map(Either::Left).or_else(|| R::from_number(number).map(Either::Right))
+    }
+
+    fn json(self) -> &'static str {
+        match self {
+            Either::Left(field) => field.json(),
+            Either::Right(field) => field.json(),
+        }
+    }
+
+    fn from_json(name: &str) -> Option<Self> {
+        L::from_json(name).map(Either::Left).or_else(|| R::from_json(name).map(Either::Right))
+    }
+
+    fn proto(self) -> &'static str {
+        match self {
+            Either::Left(field) => field.proto(),
+            Either::Right(field) => field.proto(),
+        }
+    }
+}
+
 macro_rules! fields {
     (@strict strict) => { true };
     (@strict) => { false };

@@ -180,9 +180,13 @@ fn when_the_heartbeat_state_changed_is_told_where_it_is_asked_for() {
     let of_heartbeat = |change: &&Value| {
         change["changes"].as_array().is_some_and(|all| all.iter().any(|one| one["facet"] == "heartbeat"))
     };
-    let went = changes.filter(of_heartbeat).map(|change| change["at"].clone()).next().expect("it went offline");
+    let went =
+        changes.filter(of_heartbeat).map(|change| change["at"].clone()).next().expect("it went offline");
     assert_ne!(went, json!(at(20)), "not the poll, but the end of what it promised");
-    let told = list(&bench, &format!("/v7/device?$select=uuid,{CHANGED}&$filter=is_of__device_type/slug ne 'untyped'"));
+    let told = list(
+        &bench,
+        &format!("/v7/device?$select=uuid,{CHANGED}&$filter=is_of__device_type/slug ne 'untyped'"),
+    );
     let of = |device: &str| {
         told.iter().find(|told| told["uuid"] == device).unwrap_or_else(|| panic!("{device}"))[CHANGED].clone()
     };
@@ -192,7 +196,10 @@ fn when_the_heartbeat_state_changed_is_told_where_it_is_asked_for() {
     for asked in [format!("$filter={CHANGED} eq null"), format!("$orderby={CHANGED} desc")] {
         let path = address(&format!("/v7/device?{asked}"));
         let told = error(bench.call("GET", &path, Some(VIEWER), None), 400);
-        assert!(told.contains("is read from the past of each device: it is told where $select names it"), "{told}");
+        assert!(
+            told.contains("is read from the past of each device: it is told where $select names it"),
+            "{told}"
+        );
     }
 }
 

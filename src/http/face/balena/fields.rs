@@ -196,9 +196,9 @@ impl Field {
             | Field::App(AppField::Id | AppField::Organization | AppField::IsFor)
             | Field::Kind(KindField::Id)
             | Field::Org(OrgField::Id) => Shape::Number,
-            Field::Device(D::LastConnectivityEvent | D::LastVpnEvent | D::ModifiedAt | D::ChangedHeartbeat) => {
-                Shape::Time
-            }
+            Field::Device(
+                D::LastConnectivityEvent | D::LastVpnEvent | D::ModifiedAt | D::ChangedHeartbeat,
+            ) => Shape::Time,
             _ => Shape::Text,
         }
     }

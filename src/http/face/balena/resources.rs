@@ -250,7 +250,8 @@ impl Walk {
             }
             self.has_told = true;
             let seen = Seen::of(tenant, index);
-            let changed = if tells_past { heartbeat_changed(app, &question.tenant, &seen)? } else { Val::Null };
+            let changed =
+                if tells_past { heartbeat_changed(app, &question.tenant, &seen)? } else { Val::Null };
             let value = |field: Field| {
                 if field.is_past() { changed.clone() } else { scope.of_device(field, &seen) }
             };

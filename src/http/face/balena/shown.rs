@@ -146,9 +146,8 @@ pub fn filter(of: Resource, text: &str, now: Timestamp) -> Result<Test, BadFilte
 /// A property that there is not, or that is told only.
 pub fn order(of: Resource, text: &str) -> Result<Vec<(Field, bool)>, BadFilter> {
     let refused = |message: String| BadFilter::new("$orderby", message);
-    let property = |(name, is_descending): (String, bool)| {
-        Ok((of.asked_by(&name).map_err(refused)?, is_descending))
-    };
+    let property =
+        |(name, is_descending): (String, bool)| Ok((of.asked_by(&name).map_err(refused)?, is_descending));
     syntax::order(text).map_err(refused)?.into_iter().map(property).collect()
 }
 
