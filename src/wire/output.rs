@@ -8,8 +8,8 @@ use super::json::JsonText;
 use super::read_proto::ProtoSource;
 use super::reject::{Fault, Read, Reason, Reject, quoted};
 use super::schema::{
-    AlarmField, AuditField, CauseField, CommonField, DeadlineField, EventField, FacetChangeField, Fields,
-    LogField, StatusField,
+    AlarmField, AuditField, CauseField, CommonField, DeadlineField, Either, EventField, FacetChangeField,
+    Fields, LogField, StatusField,
 };
 use super::sink::Sink;
 use super::source::Source;
@@ -102,9 +102,9 @@ pub fn encode_line(identity: &Identity, effect: &Effect, out: &mut Vec<u8>) {
 pub fn decode(kind: OutputKind, value: &[u8]) -> Result<Output, Reject> {
     let scratch = Scratch::new();
     let output = if value.first() == Some(&b'{') {
-        utf8(value).and_then(|text| read_output(kind, || JsonText::new(text, &scratch), JsonText::end))
+        utf8(value).and_then(|text| read_output(kind, JsonText::new(text, &scratch), JsonText::end))
     } else {
-        read_output(kind, || ProtoSource::new(value), |_| Ok(()))
+        read_output(kind, ProtoSource::new(value), |_| Ok(()))
     };
     output.map_err(|fault| fault.into_reject())
 }
@@ -222,37 +222,69 @@ fn write_audit<S: Sink>(s: &mut S, entry: &AuditEntry) {
     s.text_if(AuditField::Note, entry.note.as_deref());
 }
 
-/// Reads the message twice, first for what all outputs have in common: the two sets of fields know nothing of each
-/// other, and pass over what is not theirs.
-fn read_output<'a, S: Source<'a>>(
-    kind: OutputKind,
-    source: impl Fn() -> S,
-    end: impl FnOnce(&mut S) -> Read<()>,
-) -> Read<Output> {
-    let mut s = source();
-    let (mut tenant, mut device_id, mut birth) = ("", "", Timestamp::NEVER);
-    let (mut sequence, mut at, mut recorded_at, mut cause) = (0, Timestamp::NEVER, Timestamp::NEVER, None);
-    s.fields(|s, field| {
+/// What all outputs have in common.
+struct Common<'a> {
+    tenant: &'a str,
+    device_id: &'a str,
+    birth: Timestamp,
+    sequence: u64,
+    at: Timestamp,
+    recorded_at: Timestamp,
+    cause: Option<Cause>,
+}
+
+impl<'a> Common<'a> {
+    fn read<S: Source<'a>>(&mut self, s: &mut S, field: CommonField) -> Read<()> {
         match field {
-            CommonField::Tenant => tenant = s.any_text()?.unwrap_or_default(),
-            CommonField::DeviceId => device_id = s.any_text()?.unwrap_or_default(),
-            CommonField::Birth => birth = s.time()?.unwrap_or(Timestamp::NEVER),
-            CommonField::Sequence => sequence = s.whole64()?.unwrap_or_default(),
-            CommonField::At => at = s.time()?.unwrap_or(Timestamp::NEVER),
-            CommonField::RecordedAt => recorded_at = s.time()?.unwrap_or(Timestamp::NEVER),
-            CommonField::Cause => cause = s.nested(usize::MAX, read_cause)?,
+            CommonField::Tenant => self.tenant = s.any_text()?.unwrap_or_default(),
+            CommonField::DeviceId => self.device_id = s.any_text()?.unwrap_or_default(),
+            CommonField::Birth => self.birth = s.time()?.unwrap_or(Timestamp::NEVER),
+            CommonField::Sequence => self.sequence = s.whole64()?.unwrap_or_default(),
+            CommonField::At => self.at = s.time()?.unwrap_or(Timestamp::NEVER),
+            CommonField::RecordedAt => self.recorded_at = s.time()?.unwrap_or(Timestamp::NEVER),
+            CommonField::Cause => self.cause = s.nested(usize::MAX, read_cause)?,
         }
         Ok(())
-    })?;
-    end(&mut s)?;
-    let cause = cause.ok_or_else(|| s.missing(CommonField::Cause))?;
-    let mut s = source();
-    let kind = match kind {
-        OutputKind::Status => EffectKind::Status(read_status(&mut s)?),
-        OutputKind::Alarms => EffectKind::Alarm(read_alarm(&mut s)?),
-        OutputKind::ConnectionLog => EffectKind::Log(read_log(&mut s)?),
-        OutputKind::Audit => EffectKind::Audit(read_audit(&mut s)?),
+    }
+}
+
+/// Reads the fields of a message that are its own to `each`, and those that all outputs have to `common`.
+#[inline(always)]
+fn fields_of<'a, S: Source<'a>, F: Fields>(
+    s: &mut S,
+    common: &mut Common<'a>,
+    mut each: impl FnMut(&mut S, F) -> Read<()>,
+) -> Read<()> {
+    s.fields(|s, field| match field {
+        Either::Left(field) => common.read(s, field),
+        Either::Right(field) => each(s, field),
+    })
+}
+
+fn read_output<'a, S: Source<'a>>(
+    kind: OutputKind,
+    mut s: S,
+    end: impl FnOnce(&mut S) -> Read<()>,
+) -> Read<Output> {
+    let (s, never) = (&mut s, Timestamp::NEVER);
+    let mut common = Common {
+        tenant: "",
+        device_id: "",
+        birth: never,
+        sequence: 0,
+        at: never,
+        recorded_at: never,
+        cause: None,
     };
+    let kind = match kind {
+        OutputKind::Status => EffectKind::Status(read_status(s, &mut common)?),
+        OutputKind::Alarms => EffectKind::Alarm(read_alarm(s, &mut common)?),
+        OutputKind::ConnectionLog => EffectKind::Log(read_log(s, &mut common)?),
+        OutputKind::Audit => EffectKind::Audit(read_audit(s, &mut common)?),
+    };
+    end(s)?;
+    let Common { tenant, device_id, birth, sequence, at, recorded_at, cause } = common;
+    let cause = cause.ok_or_else(|| s.missing(CommonField::Cause))?;
     let effect = Effect { sequence, at, recorded_at, cause, kind };
     Ok(Output { tenant: tenant.to_owned(), device_id: device_id.to_owned(), birth, effect })
 }
@@ -343,9 +375,9 @@ fn read_change<'a, S: Source<'a>>(s: &mut S) -> Read<FacetChange> {
     Ok(FacetChange { facet, from: facet_word(facet, from)?, to: facet_word(facet, to)?, label })
 }
 
-fn read_status<'a, S: Source<'a>>(s: &mut S) -> Read<StatusChange> {
+fn read_status<'a, S: Source<'a>>(s: &mut S, common: &mut Common<'a>) -> Read<StatusChange> {
     let (mut changes, mut progress, mut retracts) = (Vec::new(), None, None);
-    s.fields(|s, field| {
+    fields_of(s, common, |s, field| {
         match field {
             StatusField::Changes => s.list(changes.len(), |s| {
                 changes.push(read_change(s)?);
@@ -359,13 +391,13 @@ fn read_status<'a, S: Source<'a>>(s: &mut S) -> Read<StatusChange> {
     Ok(StatusChange { changes, progress, retracts })
 }
 
-fn read_alarm<'a, S: Source<'a>>(s: &mut S) -> Read<AlarmEvent> {
+fn read_alarm<'a, S: Source<'a>>(s: &mut S, common: &mut Common<'a>) -> Read<AlarmEvent> {
     /// Every type of alarm there is (SEMANTICS §6).
     const TYPES: [&str; 1] = ["unavailability"];
     let (mut alarm_id, mut alarm_type, mut text, mut actor) = (None, "", None, None);
     let (mut severity, mut action, mut state, mut reason, mut count) = (None, None, None, None, 0);
     let (mut first_at, mut last_at) = (Timestamp::NEVER, Timestamp::NEVER);
-    s.fields(|s, field| {
+    fields_of(s, common, |s, field| {
         match field {
             AlarmField::AlarmId => alarm_id = owned(s)?,
             AlarmField::Type => alarm_type = s.any_text()?.unwrap_or_default(),
@@ -397,14 +429,14 @@ fn read_alarm<'a, S: Source<'a>>(s: &mut S) -> Read<AlarmEvent> {
     })
 }
 
-fn read_log<'a, S: Source<'a>>(s: &mut S) -> Read<LogEntry> {
+fn read_log<'a, S: Source<'a>>(s: &mut S, common: &mut Common<'a>) -> Read<LogEntry> {
     let (mut kind, mut channel, mut session, mut traffic) =
         (None, None, SessionRef::default(), Traffic::default());
     let (mut node_id, mut client_address, mut protocol, mut user) = (None, None, None, None);
     let (mut secure, mut keep_alive_seconds, mut clean_start, mut duration) = (None, None, None, None);
     let (mut reason_code, mut reason_name, mut close_code, mut reason) = (None, None, None, None);
     let (mut message, mut flags) = (String::new(), Vec::new());
-    s.fields(|s, field| {
+    fields_of(s, common, |s, field| {
         match field {
             LogField::Kind => kind = s.word()?,
             LogField::Channel => channel = s.word()?,
@@ -461,11 +493,11 @@ fn read_log<'a, S: Source<'a>>(s: &mut S) -> Read<LogEntry> {
     })
 }
 
-fn read_audit<'a, S: Source<'a>>(s: &mut S) -> Read<AuditEntry> {
+fn read_audit<'a, S: Source<'a>>(s: &mut S, common: &mut Common<'a>) -> Read<AuditEntry> {
     let (mut command, mut outcome, mut reason) = ("", None, None);
     let (mut actor, mut subject, mut note) = (None, None, None);
     let (mut before, mut after) = (String::new(), String::new());
-    s.fields(|s, field| {
+    fields_of(s, common, |s, field| {
         match field {
             AuditField::Command => command = s.any_text()?.unwrap_or_default(),
             AuditField::Outcome => outcome = s.word()?,
