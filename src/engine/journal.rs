@@ -63,7 +63,11 @@ const ENTRY: &str = "entry";
 
 /// The header of a record that entry `seq` of `partition` writes.
 pub fn entry_header(partition: u32, seq: u64, index: usize) -> Header {
-    (ENTRY.to_owned(), format!("{partition}/{seq}/{index}").into_bytes())
+    let mut buffers = [itoa::Buffer::new(); 3];
+    let [of_partition, of_seq, of_index] = &mut buffers;
+    let (partition, seq, index) =
+        (of_partition.format(partition), of_seq.format(seq), of_index.format(index));
+    (ENTRY.to_owned(), [partition, "/", seq, "/", index].concat().into_bytes())
 }
 
 /// The entry and the place in it that a record's headers name; `None` if they name none of this partition: it is

@@ -388,14 +388,16 @@ impl Partition {
         let mut lateness = Vec::new();
         // Each output comes with a row at most; the entry and the partition's own rows besides.
         records.reserve(2 * self.core.outputs.len() + 4);
+        // Written here first, so that what is kept until the commit takes no more than its length.
+        let mut buffer = Vec::with_capacity(1024);
         for (index, told) in self.core.outputs.iter().enumerate() {
             if let Some(deadline) = &told.effect.cause.deadline {
                 lateness.push(clock - deadline.at);
             }
             let (tenant, device_id) = split_key(&told.key);
             let identity = Identity { tenant, device_id, birth: told.birth };
-            let mut value = Vec::new();
-            output::encode(self.settings.format, &identity, &told.effect, &mut value);
+            buffer.clear();
+            output::encode(self.settings.format, &identity, &told.effect, &mut buffer);
             let id = match (&told.effect.kind, told.effect.cause.origin) {
                 // Of these there is one of a kind in an entry, and they have no number of their own.
                 _ if matches!(told.effect.cause.rule, Rule::Blind | Rule::BlindOver | Rule::Gap) => {
@@ -415,7 +417,7 @@ impl Partition {
                 partition: self.number,
                 timestamp: told.effect.at.max(STAMP_MIN),
                 key: Some(told.key.as_bytes().to_vec()),
-                value: Some(value),
+                value: Some(buffer.clone()),
                 headers: vec![("id".into(), id), self.entry_header(index)],
             });
         }
@@ -428,10 +430,10 @@ impl Partition {
         for (index, key) in self.freed_keys().into_iter().enumerate() {
             // Other rows name their entry within.
             let headers = vec![journal::entry_header(self.number, seq, index)];
-            records.push(OutRecord { headers, ..self.own_row(&key, None) });
+            records.push(OutRecord { headers, ..self.own_row(key, None) });
         }
         for number in rows.iter().chain(&swept.numbers) {
-            records.extend(self.row(*number).map(|(key, value)| self.own_row(&key, Some(value))));
+            records.extend(self.row(*number).map(|(key, value)| self.own_row(key, Some(value))));
         }
         let pack = self.settle_touched(sweep_began, &mut records);
         let entry = proto::JournalEntry {
@@ -528,8 +530,10 @@ impl Partition {
 
     /// The row of a number as it stands: its key and value on `devices.state`; none for a free one.
     pub fn row(&self, number: u32) -> Option<(Box<str>, Vec<u8>)> {
+        /// What a row has beyond its facts: entry, number, clocks.
+        const REST: usize = 64;
         let slot = self.core.table.slot(number);
-        let mut value = Vec::new();
+        let mut value = Vec::with_capacity(slot.row().len() + REST);
         match slot.kind() {
             Kind::Free => return None,
             Kind::Live => {
@@ -666,12 +670,12 @@ impl Partition {
         }
     }
 
-    fn own_row(&self, key: &str, value: Option<Vec<u8>>) -> OutRecord {
+    fn own_row(&self, key: impl Into<String>, value: Option<Vec<u8>>) -> OutRecord {
         OutRecord {
             topic: Topic::State,
             partition: self.number,
             timestamp: self.core.clock.max(STAMP_MIN),
-            key: Some(key.as_bytes().to_vec()),
+            key: Some(key.into().into_bytes()),
             value,
             headers: Vec::new(),
         }

@@ -1,7 +1,5 @@
 //! Effects as bytes, and back for those who read them (`tail`).
 
-use std::io::Write;
-
 use super::decode::{Scratch, utf8};
 use super::event::{read_session, write_session};
 use super::json::JsonText;
@@ -76,10 +74,10 @@ pub fn kind(effect: &EffectKind) -> OutputKind {
 
 /// The id of an output, the value of its header `id`: `tenant/device_id:birth:sequence`, the birth in milliseconds.
 pub fn id(identity: &Identity, sequence: u64) -> Vec<u8> {
-    let mut id = Vec::with_capacity(identity.tenant.len() + identity.device_id.len() + 32);
-    // Writing to a vector does not fail.
-    let _ = write!(id, "{}/{}:{}:{sequence}", identity.tenant, identity.device_id, identity.birth.millis());
-    id
+    let Identity { tenant, device_id, birth } = identity;
+    let (mut of_birth, mut of_sequence) = (itoa::Buffer::new(), itoa::Buffer::new());
+    let (birth, sequence) = (of_birth.format(birth.millis()), of_sequence.format(sequence));
+    [tenant, "/", device_id, ":", birth, ":", sequence].concat().into_bytes()
 }
 
 /// Writes an output to the end of `out`.
