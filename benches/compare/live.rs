@@ -2,7 +2,7 @@
 //! kill -9, and what it does when a whole fleet falls silent in the same moment. Each program has a broker of its own
 //! for it, with a fleet that is connected.
 
-use std::ops::Range;
+use std::ops::{Range, RangeBounds};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -28,6 +28,8 @@ const INTRODUCED: u64 = 10_000;
 const PROBE_EVERY: u64 = 100;
 /// Devices that connect and disconnect in turn.
 const PROBES: u64 = 1_000;
+/// Of those that fall silent, a part that does so one after another: as fast as they were told of.
+const IN_TURN: u32 = 10;
 /// While deadlines are waited for, others go on: a pipeline without any traffic is not a fleet that is silent.
 const TRICKLE: u64 = 1_000;
 /// How often events are sent at a rate.
@@ -66,13 +68,15 @@ pub struct Restart {
     pub seconds: f64,
 }
 
-/// Devices whose deadline is the same millisecond.
+/// Devices that fall silent: some one after another, the others in the same millisecond.
 #[derive(Clone, Default)]
 pub struct Silence {
+    /// From the deadline of each of those that fell silent one after another to its alarm, as a client reads it, in milliseconds.
+    pub in_turn: Spread,
     pub devices: u64,
     /// Those whose deadline was that of all; who was blind meanwhile judges later, by a deadline that begins when it sees again.
     pub at_once: usize,
-    /// From the deadline to the alarm, as a client reads it, in milliseconds.
+    /// The same, of those.
     pub lateness: Spread,
 }
 
@@ -220,19 +224,22 @@ impl Fleet {
         count
     }
 
-    /// Devices that nobody knew are given an interval; then all of them are heard of at the same millisecond, for the last time.
+    /// Devices that nobody knew are given an interval; then a part of them is heard of for the last time one after another,
+    /// and all others at the same millisecond.
     fn falls_silent(&mut self, devices: u32) -> Silence {
         let first = self.plan.devices + PROBES as u32;
-        let (all, since) = (first..first + devices, now());
+        let (at_once, all) = (first..first + devices, first..first + devices + devices / IN_TURN);
+        let (in_turn, since) = (at_once.end..all.end, now());
         // Longer than it takes to tell of them.
-        let minutes = 1 + (2 * u64::from(devices) / INTRODUCED + 20) as i16 / 60;
+        let minutes = 1 + (2 * all.len() as u64 / INTRODUCED + 20) as i16 / 60;
         self.told(all.clone(), |batch, name, device| events::interval(batch, name, device, now(), minutes));
+        self.told(in_turn, |batch, name, device| events::heartbeat(batch, name, device, now()));
         let heard = now();
-        self.told(all, |batch, name, device| events::heartbeat(batch, name, device, heard));
+        self.told(at_once, |batch, name, device| events::heartbeat(batch, name, device, heard));
         let until = Instant::now() + PATIENCE;
         let mut batch = Batch::default();
-        while self.watch.alarms(since) < devices as usize {
-            assert!(Instant::now() < until, "{} of {devices} alarms came", self.watch.alarms(since));
+        while self.watch.alarms(since..) < all.len() {
+            assert!(Instant::now() < until, "{} of {} alarms came", self.watch.alarms(since..), all.len());
             batch.bytes.clear();
             batch.records.clear();
             self.beat(&mut batch, TRICKLE / 20);
@@ -241,9 +248,10 @@ impl Fleet {
         }
         let due = heard + i64::from(minutes) * 60_000;
         Silence {
+            in_turn: self.watch.lateness(since..due),
             devices: devices.into(),
-            at_once: self.watch.alarms(due),
-            lateness: self.watch.lateness(since),
+            at_once: self.watch.alarms(due..),
+            lateness: self.watch.lateness(due..),
         }
     }
 
@@ -342,15 +350,15 @@ impl Watch {
         }
     }
 
-    /// How many alarms came of what was due then or later.
-    fn alarms(&self, since: i64) -> usize {
-        self.seen.lock().expect("nobody panicked").alarms.iter().filter(|(at, _)| *at >= since).count()
+    /// How many alarms came of what was due then.
+    fn alarms(&self, due: impl RangeBounds<i64>) -> usize {
+        self.seen.lock().expect("nobody panicked").alarms.iter().filter(|(at, _)| due.contains(at)).count()
     }
 
     /// How much later than their own deadlines.
-    fn lateness(&self, since: i64) -> Spread {
+    fn lateness(&self, due: impl RangeBounds<i64>) -> Spread {
         let seen = self.seen.lock().expect("nobody panicked");
-        Spread::of(seen.alarms.iter().filter(|(at, _)| *at >= since).map(|(_, late)| *late).collect())
+        Spread::of(seen.alarms.iter().filter(|(at, _)| due.contains(at)).map(|(_, late)| *late).collect())
     }
 }
 

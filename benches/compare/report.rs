@@ -188,10 +188,19 @@ impl Report<'_> {
         }
         let _ = writeln!(out, "\n{}", self.head("", false));
         let waiting = lives.first().map_or(0, |live| live.restart.waiting);
-        let lines: [(String, LiveFigure); 5] = [
+        let lines: [(String, LiveFigure); 6] = [
             (
                 format!("kill -9, started again with {waiting} records waiting: seconds to caught up"),
                 |live| format!("{:.1}", live.restart.seconds),
+            ),
+            (
+                format!("{} deadlines, 10,000 in each second: p50 / p99 / p99.9 to the alarm, ms", live / 10),
+                |live| {
+                    format!(
+                        "{} / {} / {}",
+                        live.silence.in_turn.p50, live.silence.in_turn.p99, live.silence.in_turn.p999
+                    )
+                },
             ),
             (format!("{live} deadlines at once: of them in the same millisecond"), |live| {
                 live.silence.at_once.to_string()
@@ -389,7 +398,7 @@ fn lived(live: &Live) -> Value {
     json!({
         "rates": rates.collect::<Vec<Value>>(),
         "restart": {"waiting": live.restart.waiting, "seconds": live.restart.seconds},
-        "silence": {"devices": live.silence.devices, "atOnce": live.silence.at_once, "latenessMillis": spread(&live.silence.lateness)},
+        "silence": {"devices": live.silence.devices, "inTurnMillis": spread(&live.silence.in_turn), "atOnce": live.silence.at_once, "latenessMillis": spread(&live.silence.lateness)},
     })
 }
 
