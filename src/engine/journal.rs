@@ -8,8 +8,9 @@ use crate::domain::time::Timestamp;
 use crate::log::{Header, OutRecord, Positions, Topic};
 use crate::wire::pb as proto;
 
-/// The version of the rules that are code. It grows when the same inputs would lead to other outputs.
-pub const FOLD_VERSION: u32 = 1;
+/// The version of the rules that are code. It grows when the same inputs would lead to other outputs, or a step would end
+/// elsewhere.
+pub const FOLD_VERSION: u32 = 2;
 
 /// Names an entry: XXH3-128 of its bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Default)]

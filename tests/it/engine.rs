@@ -290,3 +290,37 @@ proptest! {
         prop_assert_eq!(run.outputs.len(), expected.len());
     }
 }
+
+/// The return of sight gives every monitored device another row and tells nothing: the rows of a large partition must not
+/// all be in one transaction.
+#[test]
+fn a_change_of_every_row_is_cut_and_goes_on() {
+    const DEVICES: i64 = 45_000;
+    let arrivals = (0..DEVICES).map(|device| Arrival {
+        at: model::START + 1 + device / 1_000,
+        topic: InputTopic::Control,
+        line: json!({ "tenant": "acme", "deviceId": format!("d{device}"), "requiredInterval": { "minutes": 30 } })
+            .to_string(),
+        key: Some(format!("acme/d{device}")),
+    });
+    let arrivals: Vec<Arrival> = arrivals.collect();
+    let cut = Cut { millis: 1_000, abort: false, recover: false, from_floor: false, blind: None };
+    let settings = Settings { sweep_rows_max: 0, ..Settings::default() };
+    let mut run = play(&arrivals, model::START + 60_000, &[cut], settings);
+    let now = Timestamp::from_millis(model::START + 61_000);
+    let (mut sight, mut rows, mut more) = (Some(now), Vec::new(), true);
+    while more {
+        let positions = run.partition.positions;
+        let input = Input { sight: sight.take(), ..Input::new([&[]; INPUTS], &[], positions, now) };
+        let told = run.partition.step(&input).expect("there is something to do");
+        let is_device = |record: &&OutRecord| {
+            record.topic == Topic::State && record.key.as_ref().is_some_and(|key| key.starts_with(b"acme/"))
+        };
+        rows.push(told.records.iter().filter(is_device).count());
+        more = told.full;
+        run.commit(told);
+        // What is left of it is known from the log alone.
+        run.recover(false);
+    }
+    assert_eq!(rows, [20_000, 20_000, 5_000]);
+}

@@ -11,6 +11,9 @@ use crate::wire::row::{PendingChange, PendingKind};
 
 use super::{Core, Progress};
 
+/// A step ends in the midst of a change that has touched so many devices.
+const TOUCHED_MAX: usize = 20_000;
+
 /// A change that goes through all devices in key order before anything later happens.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Change {
@@ -91,6 +94,9 @@ impl Core {
     }
 
     /// Goes on with the change under way. It must be through before anything later happens.
+    ///
+    /// It stops where the step has told so much, or touched [`TOUCHED_MAX`] devices: a change can give every device another
+    /// row and tell nothing (the return of sight does), and all rows of a large partition are too many for one transaction.
     pub(super) fn run_change(&mut self, limit: usize) -> Progress {
         let Some(mut pending) = self.pending.take() else { return Progress::Done };
         let after = pending.after.as_deref();
@@ -101,7 +107,7 @@ impl Core {
         });
         let mut last = None;
         while let Some(number) = todo.last().copied() {
-            if self.outputs.len() >= limit {
+            if self.outputs.len() >= limit || self.touched.len() >= TOUCHED_MAX {
                 if let Some(last) = last {
                     pending.after = Some(self.table.slot(last).key().into());
                 }
