@@ -30,9 +30,13 @@ fn config() -> EmbeddedConfig {
 /// A process that another test starts holds a copy of the lock between its fork and its exec: a log that was closed a
 /// moment ago may still look open.
 fn open(path: &Path) -> EmbeddedLog {
+    open_with(path, &config(), &host_clock())
+}
+
+fn open_with(path: &Path, config: &EmbeddedConfig, clock: &Clock) -> EmbeddedLog {
     let deadline = Instant::now() + Duration::from_secs(10);
     loop {
-        match EmbeddedLog::open(path, config(), host_clock()) {
+        match EmbeddedLog::open(path, config.clone(), Arc::clone(clock)) {
             Err(error) if error.retriable && Instant::now() < deadline => std::thread::yield_now(),
             opened => return opened.unwrap(),
         }
@@ -138,7 +142,7 @@ fn append_times_never_go_back() {
     }
     drop(log);
     now.store(10, Ordering::Relaxed);
-    let log = EmbeddedLog::open(dir.path(), config(), clock(&now)).unwrap();
+    let log = open_with(dir.path(), &config(), &clock(&now));
     log.append(&[record(CONNECTIONS, 0, "x"), record(CONNECTIONS, 1, "x")]).unwrap();
     assert_eq!(times(&log), [5_000, 5_000, 6_000, 6_000]);
 }
@@ -198,7 +202,7 @@ fn retention_goes_by_the_time_of_appending() {
     log.apply_retention(clock()).unwrap();
     assert_eq!(log.bounds(CONNECTIONS, 0).unwrap(), Bounds { low: 180, high: 180 });
     drop(log);
-    let log = EmbeddedLog::open(dir.path(), config, Arc::clone(&clock)).unwrap();
+    let log = open_with(dir.path(), &config, &clock);
     assert_eq!(log.bounds(CONNECTIONS, 0).unwrap(), Bounds { low: 180, high: 180 });
     assert_eq!(log.append(&[record(CONNECTIONS, 0, "after")]).unwrap(), [180]);
     assert_eq!(texts(&log, CONNECTIONS, 0), ["after"]);
